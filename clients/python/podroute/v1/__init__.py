@@ -1,0 +1,1 @@
+"""Generated from proto/podroute/v1 by `make proto`."""

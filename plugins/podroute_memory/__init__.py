@@ -1,0 +1,1 @@
+"""podroute_memory"""

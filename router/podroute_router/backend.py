@@ -1,0 +1,125 @@
+"""The seam: what a backend is. Protocols only; docs/plugins.md shows how to write one.
+
+Per call there is no hook and no registry look-up: a backend is an object with async methods. A method that is
+cancelled lets go of its connection at once; what it had sent may still happen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from podroute_router.config import Config
+from podroute_router.domain import (
+    AccessPath,
+    Collection,
+    Deadline,
+    HnswIndex,
+    Index,
+    IndexProgress,
+    Query,
+    QueryResult,
+    Record,
+    Selection,
+)
+from podroute_router.filters import Filter
+from podroute_router.shard_map import ShardMap
+
+API_VERSION = 1
+"""Grows when a backend written for the version before would no longer work."""
+
+
+class Backend(Protocol):
+    """Serves the records of collections over one access path.
+
+    Arguments are valid: vectors have the collection's dimension and are finite, ids and metadata are within bounds,
+    filters have passed `check_filter`. Errors are `errors.PodrouteError`s: `Unreachable` where no statement was sent,
+    `Unavailable` where one may have been.
+    """
+
+    async def upsert(self, collection: Collection, records: Sequence[Record], deadline: Deadline) -> int:
+        """Writes the records, all or none, and returns how many. Their ids differ from each other."""
+        ...
+
+    async def query(self, collection: Collection, query: Query, deadline: Deadline) -> QueryResult:
+        """Finds the records nearest to the query's vector, in any order."""
+        ...
+
+    async def fetch(self, collection: Collection, ids: Sequence[str], deadline: Deadline) -> list[Record]:
+        """The records with these ids that exist, in any order."""
+        ...
+
+    async def delete(self, collection: Collection, selection: Selection, deadline: Deadline) -> int:
+        """Deletes the records selected, all or none, and returns how many there were."""
+        ...
+
+    async def count(self, collection: Collection, filter: Filter | None, deadline: Deadline) -> int:
+        """How many records match; all where the filter is None."""
+        ...
+
+    async def close(self) -> None:
+        """Lets go of every connection."""
+        ...
+
+
+@runtime_checkable
+class CollectionStore(Protocol):
+    """A backend that can also make collections on pods."""
+
+    async def create_collection(self, collection: Collection, deadline: Deadline) -> None:
+        """Makes the collection's table. One that stands already is taken if it is empty and has the same dimension; otherwise AlreadyExists is raised."""
+        ...
+
+    async def drop_collection(self, collection: Collection, deadline: Deadline) -> None:
+        """Drops the collection's table with its records; one that is gone already is no error."""
+        ...
+
+    def create_index(
+        self, collection: Collection, index: HnswIndex, deadline: Deadline
+    ) -> AsyncIterator[IndexProgress | Index]:
+        """Builds an index while writes go on: progress any number of times, then the index once."""
+        ...
+
+    async def record_estimate(self, pod: str, deadline: Deadline) -> int:
+        """About how many records the pod holds, from statistics, without a scan."""
+        ...
+
+    async def probe(self, pod: str, deadline: Deadline) -> None:
+        """Raises where the pod does not answer."""
+        ...
+
+
+@runtime_checkable
+class MapFollower(Protocol):
+    """A backend that keeps objects which follow from the shard map."""
+
+    async def follow(self, shard_map: ShardMap, deadline: Deadline) -> None:
+        """Makes its objects agree with the map; what agrees already is left alone."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BackendContext:
+    """What a backend is opened with."""
+
+    config: Config
+
+
+class BackendFactory(Protocol):
+    """Opens a backend. `name` is unique; `api_version` is the `API_VERSION` that it was written for."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def api_version(self) -> int: ...
+    @property
+    def access_path(self) -> AccessPath: ...
+
+    def open(self, context: BackendContext) -> Backend | None:
+        """The backend, or None where the configuration gives it nothing to serve."""
+        ...
+
+
+Backends = Mapping[AccessPath, Backend]
+"""The backend of each access path that is served."""
