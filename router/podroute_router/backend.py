@@ -68,7 +68,10 @@ class CollectionStore(Protocol):
     """A backend that can also make collections on pods."""
 
     async def create_collection(self, collection: Collection, deadline: Deadline) -> None:
-        """Makes the collection's table. One that stands already is taken if it is empty and has the same dimension; otherwise AlreadyExists is raised."""
+        """Makes the collection's table.
+
+        A table that stands already is taken if it is empty and has the same dimension; else AlreadyExists is raised.
+        """
         ...
 
     async def drop_collection(self, collection: Collection, deadline: Deadline) -> None:
@@ -107,14 +110,22 @@ class BackendContext:
 
 
 class BackendFactory(Protocol):
-    """Opens a backend. `name` is unique; `api_version` is the `API_VERSION` that it was written for."""
+    """Opens a backend."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Unique among the backends installed."""
+        ...
+
     @property
-    def api_version(self) -> int: ...
+    def api_version(self) -> int:
+        """The `API_VERSION` that it was written for."""
+        ...
+
     @property
-    def access_path(self) -> AccessPath: ...
+    def access_path(self) -> AccessPath:
+        """The access path that it serves."""
+        ...
 
     def open(self, context: BackendContext) -> Backend | None:
         """The backend, or None where the configuration gives it nothing to serve."""

@@ -65,9 +65,7 @@ class Pod(Database):
     @model_validator(mode="after")
     def _check_address(self) -> Self:
         if self.on_primary and (self.dsn or self.primary_dsn or self.password or self.password_file):
-            raise ValueError(
-                "a pod on the primary takes the primary's address; give it no dsn and no password"
-            )
+            raise ValueError("a pod on the primary takes the primary's address; give it no dsn and no password")
         if not self.on_primary and not self.dsn:
             raise ValueError("dsn is missing (or set on_primary = true)")
         return self
@@ -153,6 +151,7 @@ class Config(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment overrides the file."""
         return env_settings, init_settings
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Conditions on metadata: the tree and its bounds. What a filter means is docs/filters.md; `sql.filters` compiles it."""
+"""Conditions on metadata: the tree and its bounds. `sql.filters` compiles it; docs/filters.md has the meaning."""
 
 from __future__ import annotations
 
@@ -77,13 +77,9 @@ def check_filter(root: Filter, field: str = "filter") -> None:
         node, where, depth = stack.pop()
         nodes += 1
         if depth > MAX_DEPTH:
-            raise InvalidArgument(
-                "FILTER_TOO_DEEP", where, f"filters nest at most {MAX_DEPTH} levels", limit=MAX_DEPTH
-            )
+            raise InvalidArgument("FILTER_TOO_DEEP", where, f"filters nest at most {MAX_DEPTH} levels", limit=MAX_DEPTH)
         if nodes > MAX_NODES:
-            raise InvalidArgument(
-                "FILTER_TOO_LARGE", field, f"a filter has at most {MAX_NODES} nodes", limit=MAX_NODES
-            )
+            raise InvalidArgument("FILTER_TOO_LARGE", field, f"a filter has at most {MAX_NODES} nodes", limit=MAX_NODES)
         match node:
             case Comparison():
                 _check_comparison(node, f"{where}.comparison")
@@ -93,9 +89,7 @@ def check_filter(root: Filter, field: str = "filter") -> None:
                 name = "all_of" if isinstance(node, AllOf) else "any_of"
                 if not node.filters:
                     raise InvalidArgument("FILTER_EMPTY", f"{where}.{name}", "needs at least one filter")
-                stack.extend(
-                    (child, f"{where}.{name}.filters[{i}]", depth + 1) for i, child in enumerate(node.filters)
-                )
+                stack.extend((child, f"{where}.{name}.filters[{i}]", depth + 1) for i, child in enumerate(node.filters))
 
 
 def _check_comparison(node: Comparison, where: str) -> None:
@@ -121,9 +115,7 @@ def _check_value_count(node: Comparison, where: str) -> None:
             raise InvalidArgument("FILTER_VALUES", where, "EXISTS takes no value")
     elif node.operator is Operator.IN:
         if not 1 <= count <= MAX_VALUES:
-            raise InvalidArgument(
-                "FILTER_VALUES", where, f"IN takes 1 to {MAX_VALUES} values", limit=MAX_VALUES
-            )
+            raise InvalidArgument("FILTER_VALUES", where, f"IN takes 1 to {MAX_VALUES} values", limit=MAX_VALUES)
     elif count != 1:
         raise InvalidArgument("FILTER_VALUES", where, f"{node.operator.name} takes exactly one value")
 

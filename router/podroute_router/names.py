@@ -27,9 +27,7 @@ def check_collection_name(name: str, field: str) -> str:
 def check_pod_name(name: str, field: str) -> str:
     """Returns the name, or raises InvalidArgument where no pod can be called so."""
     if not _POD.fullmatch(name):
-        raise InvalidArgument(
-            "POD_NAME", field, "must be 1 to 32 of [a-z0-9_], starting with a letter", limit=32
-        )
+        raise InvalidArgument("POD_NAME", field, "must be 1 to 32 of [a-z0-9_], starting with a letter", limit=32)
     return name
 
 
