@@ -1,1 +1,1 @@
-"""podroute_fdw"""
+"""The FDW backend: collections through the primary database and postgres_fdw."""

@@ -1,1 +1,1 @@
-"""podroute_pgvector"""
+"""The DIRECT backend: the router's own connections to pods, where collections are pgvector tables."""

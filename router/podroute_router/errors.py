@@ -6,6 +6,7 @@
     ├── AlreadyExists           the name is taken
     ├── FailedPrecondition      the request does not fit the state of things
     ├── Unsupported             the chosen access path cannot do this
+    ├── Aborted                 lost against concurrent calls; nothing was written
     ├── ResourceExhausted       a bound was reached; try later
     ├── DeadlineExceeded        the call's time ran out
     ├── Unavailable             a database did not serve the call
@@ -71,6 +72,10 @@ class FailedPrecondition(PodrouteError):
 
 class Unsupported(PodrouteError):
     """The chosen access path cannot do this."""
+
+
+class Aborted(PodrouteError):
+    """The call lost against concurrent ones, and nothing was written."""
 
 
 class ResourceExhausted(PodrouteError):

@@ -1,0 +1,257 @@
+"""Python values to requests, responses to Python values. Pure: no channel, no clock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from podroute.errors import Internal, InvalidArgument
+from podroute.v1 import collection_service_pb2 as collections
+from podroute.v1 import record_pb2, route_pb2
+from podroute.v1 import shard_map_service_pb2 as shard_maps
+from podroute.v1 import vector_service_pb2 as vectors
+from podroute.values import (
+    Collection,
+    CountResult,
+    DeleteResult,
+    FetchResult,
+    Index,
+    IndexProgress,
+    Match,
+    Metric,
+    Path,
+    Placement,
+    Pod,
+    PodState,
+    QueryResult,
+    Record,
+    RecordLike,
+    Route,
+    ShardMap,
+    Unknown,
+    UpsertResult,
+    VectorLike,
+    components,
+)
+
+_PATHS: dict[Path, route_pb2.AccessPath] = {
+    "auto": route_pb2.ACCESS_PATH_UNSPECIFIED,
+    "direct": route_pb2.ACCESS_PATH_DIRECT,
+    "fdw": route_pb2.ACCESS_PATH_FDW,
+}
+_METRICS: dict[Metric, record_pb2.Metric] = {
+    "cosine": record_pb2.METRIC_COSINE,
+    "l2": record_pb2.METRIC_L2,
+    "inner_product": record_pb2.METRIC_INNER_PRODUCT,
+    "l1": record_pb2.METRIC_L1,
+}
+_METRIC_NAMES = {value: name for name, value in _METRICS.items()}
+_PATH_NAMES: dict[int, Path] = {value: name for name, value in _PATHS.items() if name != "auto"}
+_POD_STATES: dict[int, PodState] = {
+    shard_maps.POD_STATE_SERVING: "serving",
+    shard_maps.POD_STATE_UNREACHABLE: "unreachable",
+    shard_maps.POD_STATE_UNCONFIGURED: "unconfigured",
+}
+
+
+@contextmanager
+def refusing(field: str) -> Iterator[None]:
+    """Raises what protobuf says of a value that it cannot hold as InvalidArgument."""
+    try:
+        yield
+    except InvalidArgument:
+        raise
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidArgument.at(field, str(error), "ARGUMENT_TYPE") from error
+
+
+def path_value(path: Path) -> route_pb2.AccessPath:
+    """The access path of a name; raises InvalidArgument for any other word."""
+    if path not in _PATHS:
+        raise InvalidArgument.at("path", f"must be one of {', '.join(_PATHS)}", "ACCESS_PATH")
+    return _PATHS[path]
+
+
+def metric_value(metric: Metric | None) -> record_pb2.Metric:
+    """The metric of a name, None being the collection's; raises InvalidArgument for any other word."""
+    if metric is None:
+        return record_pb2.METRIC_UNSPECIFIED
+    if metric not in _METRICS:
+        raise InvalidArgument.at("metric", f"must be one of {', '.join(_METRICS)}", "METRIC")
+    return _METRICS[metric]
+
+
+def vector_message(vector: VectorLike, field: str = "vector") -> record_pb2.Vector:
+    """A vector; raises InvalidArgument where it is no sequence of numbers."""
+    with refusing(field):
+        return record_pb2.Vector(values=components(vector))
+
+
+def metadata_text(metadata: Mapping[str, Any] | None, field: str) -> str:
+    """The JSON text of a record's metadata; raises InvalidArgument where there is none."""
+    if not metadata and (metadata is None or isinstance(metadata, Mapping)):
+        return ""
+    if not isinstance(metadata, Mapping):
+        raise InvalidArgument.at(field, f"must be a dict, not {type(metadata).__name__}", "METADATA")
+    try:
+        return json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidArgument.at(field, f"has no JSON form: {error}", "METADATA") from error
+
+
+def _plain(value: object) -> object:
+    # numpy's scalars and arrays, without importing numpy.
+    tolist = getattr(value, "tolist", None)
+    if tolist is None:
+        raise TypeError(f"{type(value).__name__} is not a JSON type")
+    return tolist()
+
+
+def record_messages(records: Iterable[RecordLike]) -> list[record_pb2.Record]:
+    """Records; raises InvalidArgument, naming the record, where one cannot be sent."""
+    if isinstance(records, (Record, Mapping)):
+        raise InvalidArgument.at("records", f"must be a sequence, not one {type(records).__name__}", "ARGUMENT_TYPE")
+    return [_record_message(record, f"records[{i}]") for i, record in enumerate(records)]
+
+
+def _record_message(record: RecordLike, field: str) -> record_pb2.Record:
+    if isinstance(record, Record):
+        id_, vector, metadata = record.id, record.vector, record.metadata
+    elif isinstance(record, tuple) and len(record) == 3:
+        id_, vector, metadata = record
+    else:
+        raise InvalidArgument.at(field, "must be a Record or a tuple (id, vector, metadata)", "ARGUMENT_TYPE")
+    if not isinstance(id_, str):
+        raise InvalidArgument.at(f"{field}.id", f"must be a string, not {type(id_).__name__}", "ARGUMENT_TYPE")
+    values = vector_message(vector, f"{field}.vector")
+    text = metadata_text(metadata, f"{field}.metadata")
+    with refusing(field):
+        return record_pb2.Record(id=id_, vector=values, metadata=text)
+
+
+def id_list(ids: Iterable[str]) -> list[str]:
+    """Ids; raises InvalidArgument for a single string, which would be taken apart, and for what is no string."""
+    found = [ids] if isinstance(ids, (str, bytes)) else list(ids)
+    if found == [ids] or not all(isinstance(each, str) for each in found):
+        raise InvalidArgument.at("ids", "must be a sequence of strings", "ARGUMENT_TYPE")
+    return found
+
+
+def route(message: route_pb2.Route) -> Route:
+    """The way a call was served."""
+    return Route(
+        path=_PATH_NAMES.get(message.path, "unknown"),
+        pods=tuple(message.pods),
+        map_revision=message.map_revision,
+        on_primary=message.on_primary,
+    )
+
+
+def upsert_result(message: vectors.UpsertResponse) -> UpsertResult:
+    """How many records were written."""
+    return UpsertResult(upserted_count=message.upserted_count, route=route(message.route))
+
+
+def fetch_result(message: vectors.FetchResponse) -> FetchResult:
+    """Records found, and ids that were not."""
+    return FetchResult(
+        records=tuple(record(each) for each in message.records),
+        missing_ids=tuple(message.missing_ids),
+        route=route(message.route),
+    )
+
+
+def delete_result(message: vectors.DeleteResponse) -> DeleteResult:
+    """How many records were deleted."""
+    return DeleteResult(deleted_count=message.deleted_count, route=route(message.route))
+
+
+def count_result(message: vectors.CountResponse) -> CountResult:
+    """How many records there are."""
+    return CountResult(count=message.count, route=route(message.route))
+
+
+def query_result(message: vectors.QueryResponse) -> QueryResult:
+    """Matches, in the router's order."""
+    return QueryResult(
+        matches=tuple(_match(each) for each in message.matches), route=route(message.route), complete=message.complete
+    )
+
+
+def _match(message: record_pb2.Match) -> Match:
+    return Match(
+        id=message.id,
+        distance=message.distance,
+        metadata=_metadata(message.metadata, message.id) if message.metadata else None,
+        vector=message.vector.values[:] if message.HasField("vector") else None,
+    )
+
+
+def record(message: record_pb2.Record) -> Record:
+    """A stored record."""
+    metadata = _metadata(message.metadata, message.id) if message.metadata else {}
+    return Record(message.id, message.vector.values[:], metadata)
+
+
+def _metadata(text: str, record_id: str) -> dict[str, Any]:
+    try:
+        metadata: dict[str, Any] = json.loads(text)
+    except ValueError as error:  # Python reads no integer beyond 4300 digits; jsonb stores such
+        raise Internal(
+            "the metadata of a record cannot be read", reason="METADATA_UNREADABLE", metadata={"id": record_id}
+        ) from error
+    return metadata
+
+
+def _metric(value: int) -> Metric | Unknown:
+    return _METRIC_NAMES.get(value, "unknown")
+
+
+def collection(message: collections.Collection) -> Collection:
+    """A collection and its placement."""
+    placement = message.placement
+    return Collection(
+        name=message.name,
+        dimension=message.dimension,
+        metric=_metric(message.metric),
+        placement=Placement(
+            pod=placement.pod,
+            table_schema=placement.table_schema,
+            table_name=placement.table_name,
+            generation=placement.generation,
+        ),
+    )
+
+
+def index_event(message: collections.CreateIndexResponse) -> IndexProgress | Index | None:
+    """What a build tells; None for an event that this client does not know."""
+    match message.WhichOneof("event"):
+        case "progress":
+            progress = message.progress
+            return IndexProgress(
+                phase=progress.phase, blocks_done=progress.blocks_done, blocks_total=progress.blocks_total
+            )
+        case "index":
+            return Index(name=message.index.name, metric=_metric(message.index.metric))
+    return None
+
+
+def shard_map(message: shard_maps.ShardMap) -> ShardMap:
+    """The shard map as the router holds it."""
+    return ShardMap(
+        revision=message.revision,
+        pods=tuple(message.pods),
+        collections=tuple(collection(each) for each in message.collections),
+    )
+
+
+def pod(message: shard_maps.Pod) -> Pod:
+    """A pod, with what the router knows of it."""
+    return Pod(
+        name=message.name,
+        state=_POD_STATES.get(message.state, "unknown"),
+        collection_count=message.collection_count,
+        on_primary=message.on_primary,
+    )

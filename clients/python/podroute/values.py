@@ -1,0 +1,188 @@
+"""What callers pass and receive, as immutable values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias, cast
+
+Path: TypeAlias = Literal["auto", "direct", "fdw"]
+"""The way from the router to a collection; auto: the router chooses."""
+
+Metric: TypeAlias = Literal["cosine", "l2", "inner_product", "l1"]
+"""How the distance between two vectors is measured, as pgvector defines it."""
+
+Unknown: TypeAlias = Literal["unknown"]
+"""What a newer router says in words that this client does not have."""
+
+PodState: TypeAlias = Literal["unknown", "serving", "unreachable", "unconfigured"]
+"""What the router knows of a pod; unconfigured: it has no address for it."""
+
+
+class ArrayLike(Protocol):
+    """What turns itself into a list: a numpy array, an array.array, a torch tensor on the CPU."""
+
+    def tolist(self) -> Any:
+        """The components as Python numbers."""
+
+
+VectorLike: TypeAlias = Sequence[float] | ArrayLike
+"""The components of a vector: shape (dimension,)."""
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Record:
+    """What a collection stores.
+
+    Args:
+        id: 1 to 1024 bytes of UTF-8, unique in its collection.
+        vector: the components, shape (dimension,); stored as float32. Results hold a list of floats.
+        metadata: a JSON object. Integers are exact whatever their size; other numbers become floats when read.
+    """
+
+    id: str
+    vector: Sequence[float]
+    metadata: Mapping[str, Any]
+
+    def __init__(self, id: str, vector: VectorLike, metadata: Mapping[str, Any] | None = None) -> None:
+        object.__setattr__(self, "id", id)
+        object.__setattr__(self, "vector", components(vector))
+        object.__setattr__(self, "metadata", {} if metadata is None else metadata)
+
+
+RecordLike: TypeAlias = Record | tuple[str, VectorLike, Mapping[str, Any] | None]
+"""A record, or its id, vector and metadata as a tuple."""
+
+
+def components(vector: VectorLike) -> Sequence[float]:
+    """The components as a sequence of Python numbers; an array is converted at once, a sequence is kept."""
+    tolist: Callable[[], Sequence[float]] | None = getattr(vector, "tolist", None)
+    return tolist() if tolist is not None else cast("Sequence[float]", vector)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """The way a call was served.
+
+    Attributes:
+        path: direct or fdw.
+        pods: the pods that served the call.
+        map_revision: revision of the shard map that the router routed by.
+        on_primary: True where the pod is the primary database itself.
+    """
+
+    path: Path | Unknown
+    pods: tuple[str, ...]
+    map_revision: int
+    on_primary: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """One neighbour. `metadata` and `vector` are None unless they were asked for.
+
+    `distance` is in the metric's unit; NaN where cosine meets a vector of zeros.
+    """
+
+    id: str
+    distance: float
+    metadata: dict[str, Any] | None = None
+    vector: list[float] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryResult:
+    """Matches, nearest first. `complete` is False where fewer than `limit` came and more may exist."""
+
+    matches: tuple[Match, ...]
+    route: Route
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchResult:
+    """The records found, in the order asked for, and the ids that no record has."""
+
+    records: tuple[Record, ...]
+    missing_ids: tuple[str, ...]
+    route: Route
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpsertResult:
+    """How many records were written: the distinct ids of the request."""
+
+    upserted_count: int
+    route: Route
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteResult:
+    """How many records were deleted."""
+
+    deleted_count: int
+    route: Route
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountResult:
+    """How many records there are."""
+
+    count: int
+    route: Route
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where a collection's records are: a table on a pod. `generation` grows when the collection moves."""
+
+    pod: str
+    table_schema: str
+    table_name: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collection:
+    """A named set of records of one dimension; `metric` is that of queries that name none."""
+
+    name: str
+    dimension: int
+    metric: Metric | Unknown
+    placement: Placement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexProgress:
+    """How far a build is, in blocks of the table; `blocks_total` is 0 where PostgreSQL does not know."""
+
+    phase: str
+    blocks_done: int
+    blocks_total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """An index that serves queries of its metric."""
+
+    name: str
+    metric: Metric | Unknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardMap:
+    """What the router routes by. Two routers that hold the same revision hold the same map."""
+
+    revision: int
+    pods: tuple[str, ...]
+    collections: tuple[Collection, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pod:
+    """A PostgreSQL database that stores collections; `state` is as of the router's last probe, about a second ago."""
+
+    name: str
+    state: PodState
+    collection_count: int
+    on_primary: bool

@@ -1,0 +1,134 @@
+"""The FDW backend: collections through the primary, over a pool of primary sessions for each pod."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from functools import partial
+
+from podroute_router.config import Config, Database
+from podroute_router.domain import Collection, Deadline, Query, QueryResult, Record, Selection
+from podroute_router.errors import Unavailable
+from podroute_router.filters import Filter
+from podroute_router.postgres.access import LOCAL_SETTINGS, SESSION_SETTINGS, Relations, TableAccess
+from podroute_router.postgres.extension import ready
+from podroute_router.postgres.pool import Pool
+from podroute_router.shard_map import ShardMap
+from podroute_router.sql.statements import Relation
+from psycopg import sql
+
+from podroute_fdw import objects
+from podroute_fdw.reconcile import reconcile
+
+LINGER_S = 60.0
+"""A session of the primary that waits for a frozen pod keeps its place, so that one pod cannot take all sessions."""
+
+_FOREIGN_SETTINGS = {
+    # With these a query is always ordered and limited on the pod. The planner's own choice rests on estimates, and a
+    # plan made while a collection was small would be kept, and ship every row, when it is large.
+    "enable_sort": "off",
+    "plan_cache_mode": "force_generic_plan",
+}
+
+
+class FdwBackend:
+    """Serves collections through the primary database.
+
+    Each pod has primary sessions of its own: postgres_fdw keeps a connection to the pod behind each, and a pod in
+    trouble must not take the sessions of others.
+    """
+
+    def __init__(self, config: Config, primary: Database) -> None:
+        self._config = config
+        self._primary = primary
+        self._followed: ShardMap | None = None
+        self._follows = asyncio.Lock()
+        self._pools = {name: self._open_pool(name) for name in config.pods}
+        self._access = {
+            name: TableAccess(pool, exact_pass_s=config.timeouts.exact_pass_s) for name, pool in self._pools.items()
+        }
+        facts = {"path": "fdw"}
+        self._admin = Pool(
+            primary,
+            size=1,
+            linger_s=LINGER_S,
+            connect_timeout_s=config.timeouts.connect_s,
+            facts=facts,
+            setup=partial(ready, settings={"search_path": ""}, facts=facts),
+        )
+
+    async def upsert(self, collection: Collection, records: Sequence[Record], deadline: Deadline) -> int:
+        """See `backend.Backend`."""
+        return await self._of(collection).upsert(self._relations(collection), records, deadline)
+
+    async def query(self, collection: Collection, query: Query, deadline: Deadline) -> QueryResult:
+        """See `backend.Backend`."""
+        return await self._of(collection).query(self._relations(collection), query, deadline)
+
+    async def fetch(self, collection: Collection, ids: Sequence[str], deadline: Deadline) -> list[Record]:
+        """See `backend.Backend`."""
+        return await self._of(collection).fetch(self._relations(collection), ids, deadline)
+
+    async def delete(self, collection: Collection, selection: Selection, deadline: Deadline) -> int:
+        """See `backend.Backend`."""
+        return await self._of(collection).delete(self._relations(collection), selection, deadline)
+
+    async def count(self, collection: Collection, filter: Filter | None, deadline: Deadline) -> int:
+        """See `backend.Backend`."""
+        return await self._of(collection).count(self._relations(collection), filter, deadline)
+
+    async def follow(self, shard_map: ShardMap, deadline: Deadline) -> None:
+        """See `backend.MapFollower`."""
+        async with self._follows:
+            if self._followed is not None and self._followed.revision >= shard_map.revision:
+                return
+            async with self._admin.connection(deadline) as connection:
+                await reconcile(connection, self._config, self._primary, self._followed, shard_map)
+            self._followed = shard_map
+
+    async def close(self) -> None:
+        """See `backend.Backend`."""
+        for pool in (*self._pools.values(), self._admin):
+            await pool.close()
+
+    def _open_pool(self, pod: str) -> Pool:
+        facts = {"pod": pod, "path": "fdw"}
+        settings = {
+            "jit": "off",
+            "search_path": "",
+            "statement_timeout": f"{math.ceil(self._config.timeouts.statement_s * 1000)}ms",
+        } | (SESSION_SETTINGS if self._config.is_on_primary(pod) else _FOREIGN_SETTINGS)
+        return Pool(
+            self._primary,
+            size=self._config.limits.fdw_connections_per_pod,
+            linger_s=LINGER_S,
+            connect_timeout_s=self._config.timeouts.connect_s,
+            facts=facts,
+            setup=partial(ready, settings=settings, facts=facts),
+        )
+
+    def _of(self, collection: Collection) -> TableAccess:
+        pod = collection.placement.pod
+        if pod not in self._access:
+            raise Unavailable("POD_UNCONFIGURED", f"this router has no address for pod {pod!r}", facts={"pod": pod})
+        return self._access[pod]
+
+    def _relations(self, collection: Collection) -> Relations:
+        place = collection.placement
+        if self._config.is_on_primary(place.pod):
+            table = Relation(place.schema, place.table)
+            return Relations(read=table, upsert=table, upsert_through_rule=False, apply_settings=LOCAL_SETTINGS)
+        return Relations(
+            read=objects.read_table(collection.name),
+            upsert=objects.upsert_table(collection.name),
+            upsert_through_rule=True,
+            apply_settings=_apply_settings(place.pod),
+        )
+
+
+def _apply_settings(pod: str) -> str:
+    statement = sql.SQL(
+        "insert into {} (name, value) select name, value from unnest($1::text[], $2::text[]) as s (name, value)"
+    )
+    return statement.format(objects.control_table(pod).identifier).as_string()

@@ -1,0 +1,176 @@
+"""The backend: tables in dictionaries, every search a scan."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from podroute_router.domain import (
+    Collection,
+    Deadline,
+    HnswIndex,
+    Index,
+    IndexProgress,
+    Match,
+    Placement,
+    Query,
+    QueryResult,
+    Record,
+    Selection,
+)
+from podroute_router.errors import AlreadyExists, DeadlineExceeded, Unavailable, Unsupported
+from podroute_router.filters import Filter
+
+from podroute_memory.distances import distances
+from podroute_memory.filters import make_predicate, parse_document
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    record: Record
+    document: object
+    """The record's metadata, parsed once."""
+
+
+@dataclass(slots=True)
+class _Table:
+    dimension: int
+    rows: dict[str, _Row] = field(default_factory=dict)
+
+    def matching(self, filter: Filter | None) -> list[Record]:
+        if filter is None:
+            return [row.record for row in self.rows.values()]
+        holds = make_predicate(filter)
+        return [row.record for row in self.rows.values() if holds(row.document)]
+
+
+class MemoryBackend:
+    """A `Backend` and `CollectionStore` without a database; what it holds is gone when it is closed.
+
+    No method awaits anything, so none can be cancelled half-way and each is atomic. A backend whose work takes longer
+    than an event loop may stand still has to await.
+    """
+
+    def __init__(self) -> None:
+        self._tables: dict[tuple[str, str, str], _Table] = {}
+
+    async def upsert(self, collection: Collection, records: Sequence[Record], deadline: Deadline) -> int:
+        """Writes the records, all or none: metadata is parsed before the first one is stored."""
+        table = self._table(collection, deadline)
+        rows = {record.id: _Row(_own(record), parse_document(record.metadata)) for record in records}
+        table.rows.update(rows)
+        return len(rows)
+
+    async def query(self, collection: Collection, query: Query, deadline: Deadline) -> QueryResult:
+        """Measures every record that matches; nearest first, ties by id in code-point order, NaN last."""
+        records = self._table(collection, deadline).matching(query.filter)
+        if not records:
+            return QueryResult(matches=[], complete=True)
+        measured = distances(query.metric, np.stack([record.vector for record in records]), query.vector)
+        nearest = sorted(zip(measured.tolist(), records, strict=True), key=lambda pair: _rank(pair[0], pair[1].id))
+        matches = [
+            Match(
+                id=record.id,
+                distance=distance,
+                metadata=record.metadata if query.include_metadata else None,
+                vector=record.vector if query.include_vector else None,
+            )
+            for distance, record in nearest[: query.limit]
+        ]
+        return QueryResult(matches=matches, complete=True)
+
+    async def fetch(self, collection: Collection, ids: Sequence[str], deadline: Deadline) -> list[Record]:
+        """The records with these ids that exist, each once."""
+        rows = self._table(collection, deadline).rows
+        return [rows[record_id].record for record_id in dict.fromkeys(ids) if record_id in rows]
+
+    async def delete(self, collection: Collection, selection: Selection, deadline: Deadline) -> int:
+        """Deletes the records selected and returns how many there were."""
+        table = self._table(collection, deadline)
+        if selection.ids is not None:
+            doomed = [record_id for record_id in dict.fromkeys(selection.ids) if record_id in table.rows]
+        else:
+            doomed = [record.id for record in table.matching(selection.filter)]
+        for record_id in doomed:
+            del table.rows[record_id]
+        return len(doomed)
+
+    async def count(self, collection: Collection, filter: Filter | None, deadline: Deadline) -> int:
+        """How many records match; all where the filter is None."""
+        return len(self._table(collection, deadline).matching(filter))
+
+    async def close(self) -> None:
+        """Forgets everything."""
+        self._tables.clear()
+
+    async def create_collection(self, collection: Collection, deadline: Deadline) -> None:
+        """Makes the collection's table, or takes one that is empty and of the same dimension."""
+        _check_deadline(deadline)
+        key = _key(collection.placement)
+        standing = self._tables.get(key)
+        if standing is not None and (standing.rows or standing.dimension != collection.dimension):
+            raise AlreadyExists(
+                "TABLE_EXISTS",
+                "a table of that name stands already, with records or of another dimension",
+                facts=_facts(collection),
+            )
+        self._tables[key] = _Table(collection.dimension)
+
+    async def drop_collection(self, collection: Collection, deadline: Deadline) -> None:
+        """Forgets the collection's table; one that is gone already is no error."""
+        _check_deadline(deadline)
+        self._tables.pop(_key(collection.placement), None)
+
+    def create_index(
+        self, collection: Collection, index: HnswIndex, deadline: Deadline
+    ) -> AsyncIterator[IndexProgress | Index]:
+        """Raises Unsupported: an exact search uses no index."""
+        _check_deadline(deadline)
+        raise Unsupported(
+            "INDEX_UNSUPPORTED",
+            "the memory backend searches exactly and has no indexes",
+            facts=_facts(collection) | {"metric": index.metric.value},
+        )
+
+    async def record_estimate(self, pod: str, deadline: Deadline) -> int:
+        """How many records the pod holds; here exactly."""
+        _check_deadline(deadline)
+        return sum(len(table.rows) for (of_pod, _, _), table in self._tables.items() if of_pod == pod)
+
+    async def probe(self, pod: str, deadline: Deadline) -> None:  # noqa: ARG002  (every pod is here)
+        """Memory always answers."""
+        _check_deadline(deadline)
+
+    def _table(self, collection: Collection, deadline: Deadline) -> _Table:
+        _check_deadline(deadline)
+        table = self._tables.get(_key(collection.placement))
+        if table is None:
+            raise Unavailable("TABLE_MISSING", "the collection has no table (any more)", facts=_facts(collection))
+        return table
+
+
+def _key(placement: Placement) -> tuple[str, str, str]:
+    return placement.pod, placement.schema, placement.table
+
+
+def _facts(collection: Collection) -> dict[str, object]:
+    return {"collection": collection.name, "pod": collection.placement.pod}
+
+
+def _check_deadline(deadline: Deadline) -> None:
+    if not deadline.remaining_s():
+        raise DeadlineExceeded("DEADLINE_EXCEEDED", "the call's time had run out before it began")
+
+
+def _own(record: Record) -> Record:
+    """The record with a vector that no caller can change."""
+    vector = np.array(record.vector, dtype=np.float32)
+    vector.flags.writeable = False
+    return replace(record, vector=vector)
+
+
+def _rank(distance: float, record_id: str) -> tuple[bool, float, str]:
+    unordered = math.isnan(distance)
+    return unordered, 0.0 if unordered else distance, record_id

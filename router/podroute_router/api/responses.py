@@ -1,0 +1,113 @@
+"""Results of the core as responses of the contract. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import numpy as np
+
+from podroute.v1 import collection_service_pb2, record_pb2, route_pb2, shard_map_service_pb2, vector_service_pb2
+from podroute_router.domain import (
+    AccessPath,
+    Collection,
+    Index,
+    IndexProgress,
+    Metric,
+    QueryResult,
+    Record,
+    Route,
+    Vector,
+)
+from podroute_router.shard_map import ShardMap
+
+_PATHS: Final = {
+    AccessPath.AUTO: route_pb2.ACCESS_PATH_UNSPECIFIED,
+    AccessPath.DIRECT: route_pb2.ACCESS_PATH_DIRECT,
+    AccessPath.FDW: route_pb2.ACCESS_PATH_FDW,
+}
+_METRICS: Final = {
+    Metric.COSINE: record_pb2.METRIC_COSINE,
+    Metric.L2: record_pb2.METRIC_L2,
+    Metric.INNER_PRODUCT: record_pb2.METRIC_INNER_PRODUCT,
+    Metric.L1: record_pb2.METRIC_L1,
+}
+_VALUES_TAG: Final = bytes([record_pb2.Vector.DESCRIPTOR.fields_by_name["values"].number << 3 | 2])
+
+
+def from_route(route: Route) -> route_pb2.Route:
+    """The way a call was served."""
+    return route_pb2.Route(
+        path=_PATHS[route.path], pods=route.pods, map_revision=route.map_revision, on_primary=route.on_primary
+    )
+
+
+def from_query(result: QueryResult, route: Route) -> vector_service_pb2.QueryResponse:
+    """The matches in the order of the result."""
+    response = vector_service_pb2.QueryResponse(route=from_route(route), complete=result.complete)
+    add = response.matches.add
+    for match in result.matches:
+        message = add(id=match.id, distance=match.distance, metadata=match.metadata)
+        if match.vector is not None:
+            _fill(message.vector, match.vector)
+    return response
+
+
+def from_fetch(found: Iterable[Record], missing: Sequence[str], route: Route) -> vector_service_pb2.FetchResponse:
+    """The records found, and the ids that no record has."""
+    response = vector_service_pb2.FetchResponse(missing_ids=missing, route=from_route(route))
+    for record in found:
+        _fill(response.records.add(id=record.id, metadata=record.metadata).vector, record.vector)
+    return response
+
+
+def _fill(message: record_pb2.Vector, vector: Vector) -> None:
+    """Sets the components by their wire format: twelve times faster than `values.extend(vector.tolist())`."""
+    packed = vector.astype(np.dtype("<f4"), copy=False).tobytes()
+    message.MergeFromString(_VALUES_TAG + _varint(len(packed)) + packed)
+
+
+def _varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def from_collection(collection: Collection) -> collection_service_pb2.Collection:
+    """A collection and where it is."""
+    placement = collection.placement
+    return collection_service_pb2.Collection(
+        name=collection.name,
+        dimension=collection.dimension,
+        metric=_METRICS[collection.metric],
+        placement=collection_service_pb2.Placement(
+            pod=placement.pod,
+            table_schema=placement.schema,
+            table_name=placement.table,
+            generation=placement.generation,
+        ),
+    )
+
+
+def from_index_event(event: IndexProgress | Index) -> collection_service_pb2.CreateIndexResponse:
+    """One message of an index build."""
+    if isinstance(event, Index):
+        index = collection_service_pb2.Index(name=event.name, metric=_METRICS[event.metric])
+        return collection_service_pb2.CreateIndexResponse(index=index)
+    return collection_service_pb2.CreateIndexResponse(
+        progress=collection_service_pb2.IndexProgress(
+            phase=event.phase, blocks_done=event.blocks_done, blocks_total=event.blocks_total
+        )
+    )
+
+
+def from_shard_map(shard_map: ShardMap) -> shard_map_service_pb2.ShardMap:
+    """The whole map; pods and collections in code-point order of their names."""
+    return shard_map_service_pb2.ShardMap(
+        revision=shard_map.revision,
+        pods=sorted(shard_map.pods),
+        collections=[from_collection(collection) for _, collection in sorted(shard_map.collections.items())],
+    )

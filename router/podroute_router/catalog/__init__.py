@@ -1,0 +1,1 @@
+"""The catalog: the shard map as PostgreSQL stores it, and as a router follows it."""

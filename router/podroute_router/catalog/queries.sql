@@ -1,0 +1,89 @@
+-- The statements of store.py: a name, a purpose, the statement. Parameters are $1, $2, …
+
+-- name: find_catalog
+-- Tells whether the schema exists, and whether it holds a catalog.
+select
+    pg_catalog.to_regnamespace('podroute_catalog') is not null,
+    pg_catalog.to_regclass('podroute_catalog.schema_version') is not null
+
+-- name: read_version
+-- Reads the version of the schema and the oldest router that can work with it.
+select version, minimum_reader from podroute_catalog.schema_version
+
+-- name: lock_migration
+-- Lets one router migrate at a time; the others wait.
+select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('podroute_catalog.migrate', 0))
+
+-- name: become_owner
+-- Makes what the transaction creates the owner's, whichever router creates it.
+set local role podroute_owner
+
+-- name: write_version
+-- Records the version that a migration ends with.
+insert into podroute_catalog.schema_version (version, minimum_reader) values ($1, $2)
+on conflict (singleton) do update set version = excluded.version, minimum_reader = excluded.minimum_reader
+
+-- name: read_revision
+-- Reads the revision, and whether this server is a standby and may be behind.
+select revision, pg_catalog.pg_is_in_recovery() from podroute_catalog.revision
+
+-- name: take_snapshot
+-- Makes the statements of the transaction see one state of the catalog.
+set transaction isolation level repeatable read, read only
+
+-- name: read_pods
+-- Reads the names of all pods.
+select name from podroute_catalog.pods
+
+-- name: read_changes
+-- Reads the collections that changed after revision $1; tombstones too, unless all are asked for.
+select name, dimension, metric, pod, table_schema, table_name, generation, deleted
+from podroute_catalog.collections
+where revision > $1::bigint and not (deleted and $1::bigint = 0)
+
+-- name: bound_change
+-- Ends the transaction after $1 on the server's side, so that a router that froze does not keep the others out.
+select
+    pg_catalog.set_config('statement_timeout', $1, true),
+    pg_catalog.set_config('idle_in_transaction_session_timeout', $1, true)
+
+-- name: next_revision
+-- Counts a change, and keeps other changes waiting until this one has committed.
+update podroute_catalog.revision set revision = revision + 1 returning revision
+
+-- name: notify
+-- Tells the routers of the revision as soon as it has committed.
+select pg_catalog.pg_notify($1, $2)
+
+-- name: find_pods
+-- Reads which of the pods $1 are known.
+select name from podroute_catalog.pods where name = any($1::text[])
+
+-- name: add_pods
+-- Adds those of the pods $1 that are new.
+insert into podroute_catalog.pods (name, revision) select unnest($1::text[]), $2
+on conflict (name) do nothing
+returning name
+
+-- name: add_collection
+-- Adds a collection, or makes a deleted one anew under a later generation; gives no row where the name is taken.
+insert into podroute_catalog.collections as c
+    (name, dimension, metric, pod, table_schema, table_name, generation, revision)
+values ($1, $2, $3, $4, $5, $6, $7, $8)
+on conflict (name) do update set
+    dimension = excluded.dimension,
+    metric = excluded.metric,
+    pod = excluded.pod,
+    table_schema = excluded.table_schema,
+    table_name = excluded.table_name,
+    generation = greatest(c.generation + 1, excluded.generation),
+    deleted = false,
+    revision = excluded.revision
+where c.deleted
+returning generation
+
+-- name: remove_collection
+-- Turns a collection into its tombstone; gives no row where there is none.
+update podroute_catalog.collections set deleted = true, revision = $2
+where name = $1 and not deleted
+returning name

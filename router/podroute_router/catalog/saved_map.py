@@ -1,0 +1,117 @@
+"""The shard map on disk, so that a router can start while the catalog is down.
+
+The file is two lines of JSON: a header with the format's version and the SHA-256 of the second line, and the map.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from podroute_router.domain import Collection, Metric, Placement
+from podroute_router.shard_map import Change, ShardMap
+
+FORMAT = 1
+
+
+class SavedMapError(Exception):
+    """A saved map that cannot be used; the message says why and, where it is a file's, names the file."""
+
+
+def encode(shard_map: ShardMap) -> bytes:
+    """The map as the content of a file."""
+    body = _line(
+        {
+            "revision": shard_map.revision,
+            "pods": sorted(shard_map.pods),
+            "collections": [_collection_values(shard_map.collections[name]) for name in sorted(shard_map.collections)],
+        }
+    )
+    return _line({"format": FORMAT, "sha256": hashlib.sha256(body).hexdigest()}) + body
+
+
+def decode(content: bytes) -> ShardMap:
+    """The map that `encode` wrote; raises SavedMapError where it is not whole."""
+    header, separator, body = content.partition(b"\n")
+    try:
+        described = json.loads(header)
+        if not separator or not isinstance(described, dict):
+            raise SavedMapError("has no header")
+        if described.get("format") != FORMAT:
+            raise SavedMapError(f"has format {described.get('format')!r}; this router reads format {FORMAT}")
+        if described.get("sha256") != hashlib.sha256(body).hexdigest():
+            raise SavedMapError("does not match its checksum")
+        values = json.loads(body)
+        changes = [Change(item["name"], _collection(item)) for item in values["collections"]]
+        return ShardMap().changed(values["revision"], values["pods"], changes)
+    except (ValueError, KeyError, TypeError) as error:
+        raise SavedMapError(f"cannot be read ({type(error).__name__})") from error
+
+
+def save(shard_map: ShardMap, path: Path) -> None:
+    """Writes the map to the file, as a whole or not at all, even where the machine fails. Raises OSError."""
+    content = encode(shard_map)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # of mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def load(path: Path) -> ShardMap | None:
+    """The map in the file; None where there is no file.
+
+    Raises:
+        SavedMapError: the file cannot be read or is not whole. It stays as it is.
+    """
+    try:
+        return decode(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise SavedMapError(f"the saved shard map {path} cannot be read: {error.strerror}") from error
+    except SavedMapError as error:
+        raise SavedMapError(f"the saved shard map {path} {error}") from error
+
+
+def _line(values: dict[str, Any]) -> bytes:
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def _collection_values(collection: Collection) -> dict[str, Any]:
+    placement = collection.placement
+    return {
+        "name": collection.name,
+        "dimension": collection.dimension,
+        "metric": collection.metric.value,
+        "pod": placement.pod,
+        "schema": placement.schema,
+        "table": placement.table,
+        "generation": placement.generation,
+    }
+
+
+def _collection(values: dict[str, Any]) -> Collection:
+    return Collection(
+        name=values["name"],
+        dimension=values["dimension"],
+        metric=Metric(values["metric"]),
+        placement=Placement(
+            pod=values["pod"], schema=values["schema"], table=values["table"], generation=values["generation"]
+        ),
+    )

@@ -1,0 +1,128 @@
+"""Whether a text is the metadata of a record: a JSON object that jsonb takes. A check, never a rewrite.
+
+Python's parser is laxer than jsonb's, so that the difference is checked here: numbers that are none (NaN), numbers
+beyond numeric, U+0000 and lone surrogates in escapes, and nesting. The text itself is handed on, and so numbers keep
+every digit.
+"""
+
+from __future__ import annotations
+
+import re
+from json import JSONDecodeError, JSONDecoder
+from typing import Never
+
+from podroute_router.errors import InvalidArgument
+
+MAX_BYTES = 1024 * 1024
+"""Longest text, in bytes of UTF-8; also the digits of its numbers together, written out as jsonb writes them."""
+MAX_DEPTH = 64
+MAX_DIGITS_BEFORE_POINT = 131_072
+MAX_DIGITS_AFTER_POINT = 16_383
+
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)")
+_EXPONENT = re.compile(r"[0-9][eE][-+]?[0-9]")
+_NUMBER = re.compile(r"-?([0-9]+)(?:\.([0-9]+))?(?:[eE]([-+]?)0*([0-9]+))?")
+
+
+class _Refused(ValueError):
+    """jsonb would not take it; the message says why."""
+
+
+def check_metadata(text: str, field: str) -> str:
+    """Returns the text, or "{}" where it is empty; raises InvalidArgument where no record can have it."""
+    if not text or text == "{}":
+        return "{}"
+    try:
+        _check(text)
+    except JSONDecodeError as error:
+        problem = f"is not JSON: {error.msg} at character {error.pos}"
+    except RecursionError:
+        problem = f"nests more than {MAX_DEPTH} levels"
+    except _Refused as error:
+        problem = str(error)
+    else:
+        return text
+    raise InvalidArgument("METADATA", field, problem)
+
+
+def _check(text: str) -> None:
+    if len(text) > MAX_BYTES or (not text.isascii() and len(text.encode()) > MAX_BYTES):
+        raise _Refused(f"is longer than {MAX_BYTES} bytes")
+    # A number without an exponent has no more digits than the text has characters.
+    are_numbers_small = len(text) <= MAX_DIGITS_AFTER_POINT and not _EXPONENT.search(text)
+    value = (_DECODER if are_numbers_small else _counting_decoder()).decode(text)
+    if not isinstance(value, dict):
+        raise _Refused("is not a JSON object")
+    if "\\u" in text:
+        _check_escapes(text)
+    if text.count("{") + text.count("[") > MAX_DEPTH:
+        _check_depth(value)
+
+
+def _refuse_constant(name: str) -> Never:
+    raise _Refused(f"{name} is not JSON")
+
+
+# str: the digits are not converted, which would be slow and is bounded by Python.
+_DECODER = JSONDecoder(parse_int=str, parse_float=str, parse_constant=_refuse_constant)
+
+
+def _counting_decoder() -> JSONDecoder:
+    """A decoder that refuses numbers beyond numeric, and a few short numbers that jsonb would write out as gigabytes."""
+    total = 0
+
+    def check(number: str) -> str:
+        nonlocal total
+        before, after = _digits(number)
+        if before > MAX_DIGITS_BEFORE_POINT or after > MAX_DIGITS_AFTER_POINT:
+            raise _Refused(
+                f"a number has more than {MAX_DIGITS_BEFORE_POINT} digits before the decimal point "
+                f"or {MAX_DIGITS_AFTER_POINT} after it"
+            )
+        total += before + after
+        if total > MAX_BYTES:
+            raise _Refused(f"its numbers have more than {MAX_BYTES} digits, written out")
+        return number
+
+    return JSONDecoder(parse_int=check, parse_float=check, parse_constant=_refuse_constant)
+
+
+def _digits(number: str) -> tuple[int, int]:
+    """How many digits the number has before and after the decimal point, written without an exponent."""
+    match = _NUMBER.fullmatch(number)
+    if match is None:
+        raise _Refused("a number is not JSON")
+    whole, fraction, sign, exponent = match.groups(default="")
+    if len(exponent) > len(str(MAX_DIGITS_BEFORE_POINT)):
+        return MAX_DIGITS_BEFORE_POINT + 1, MAX_DIGITS_AFTER_POINT + 1
+    shift = int(exponent or "0") * (-1 if sign == "-" else 1)
+    return max(1, len(whole) + shift), max(0, len(fraction) - shift)
+
+
+def _check_escapes(text: str) -> None:
+    """Refuses escapes that are no character of UTF-8 text. The text has been parsed, so escapes stand in strings only."""
+    high_ends_at = None  # where the low half of a surrogate pair must begin
+    for escape in _ESCAPE.finditer(text):
+        code = int(escape[1], 16) if escape[1] else -1
+        is_low = 0xDC00 <= code <= 0xDFFF
+        if is_low != (high_ends_at is not None) or (is_low and escape.start() != high_ends_at):
+            raise _Refused("an escape is half of a surrogate pair")
+        if code == 0:
+            raise _Refused("must not hold U+0000")
+        high_ends_at = escape.end() if 0xD800 <= code <= 0xDBFF else None
+    if high_ends_at is not None:
+        raise _Refused("an escape is half of a surrogate pair")
+
+
+def _check_depth(value: object) -> None:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer if isinstance(outer, list) else ())
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return
+    raise _Refused(f"nests more than {MAX_DEPTH} levels")

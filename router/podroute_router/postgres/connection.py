@@ -1,0 +1,155 @@
+"""A psycopg connection that is let go of at once when its caller is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import os
+import select
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import AsyncConnection, AsyncRawCursor, generators, waiting
+from psycopg.abc import PQGen
+from psycopg.adapt import AdaptersMap, Buffer, Loader
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import ConnStatus, Format, TransactionStatus
+from psycopg.pq.abc import PGcancelConn
+
+from podroute_router.config import Database
+
+RV = TypeVar("RV")
+Row = tuple[Any, ...]
+
+CANCEL_TIMEOUT_S = 1.0
+"""How long the server is given to take a cancel request, in the background."""
+
+PREPARED_MAX = 256
+"""Prepared statements a connection keeps."""
+
+_log = logging.getLogger(__name__)
+_cancels: set[asyncio.Task[None]] = set()
+
+
+class Connection(AsyncConnection[Row]):
+    """A connection that a cancelled caller leaves at once.
+
+    psycopg would first wait up to 10 s for a server that may be frozen. Here the connection is closed, and the server
+    is asked in the background to end the statement.
+    """
+
+    vector_schema = "public"
+    """Where pgvector is installed; set when the connection is readied for vectors."""
+    left_socket: int | None = None
+    """A second descriptor of the socket of a connection left in mid-statement: it ends when the server's side does."""
+
+    async def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:  # noqa: ASYNC109
+        """Runs a generator of psycopg's to its end."""
+        try:
+            return await waiting.wait_async(gen, self.pgconn.socket, interval=interval, timeout=timeout)
+        except asyncio.CancelledError:
+            self.abandon()
+            raise
+
+    def abandon(self) -> None:
+        """Closes the connection now, whatever it is doing, and asks the server to stop."""
+        if self.pgconn.status == ConnStatus.OK:
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                self.left_socket = os.dup(self.pgconn.socket)
+                task = asyncio.get_running_loop().create_task(_cancel(self.pgconn.cancel_conn()))
+                _cancels.add(task)
+                task.add_done_callback(_cancels.discard)
+            self.pgconn.finish()
+
+    @property
+    def is_quiet(self) -> bool:
+        """True where the server has said nothing unasked: an idle connection that it closed is not quiet."""
+        if self.pgconn.status != ConnStatus.OK:
+            return False
+        poller = select.poll()
+        poller.register(self.pgconn.socket, select.POLLIN)
+        return not poller.poll(0)
+
+
+async def wait_for_end(socket: int, limit_s: float) -> None:
+    """Waits until the server has closed its side of a left connection, or for `limit_s`; closes the descriptor."""
+    loop = asyncio.get_running_loop()
+    ended = loop.create_future()
+
+    def read() -> None:
+        try:
+            open_still = bool(os.read(socket, 65536))
+        except BlockingIOError:
+            open_still = True
+        except OSError:
+            open_still = False
+        if not open_still and not ended.done():
+            ended.set_result(None)
+
+    loop.add_reader(socket, read)
+    try:
+        async with asyncio.timeout(limit_s):
+            await ended
+    except TimeoutError:
+        _log.debug("a server has not ended a left statement after %s s", limit_s)
+    finally:
+        loop.remove_reader(socket)
+        os.close(socket)
+
+
+async def _cancel(request: PGcancelConn) -> None:
+    try:
+        request.start()
+        await waiting.wait_conn_async(generators.cancel(request), interval=0.1, timeout=CANCEL_TIMEOUT_S)
+    except psycopg.Error as error:
+        _log.debug("a cancel request was not taken: %s", error)
+    finally:
+        request.finish()
+
+
+class _JsonText(Loader):
+    """jsonb as its text: the router hands metadata on without reading it."""
+
+    format = Format.BINARY
+
+    def load(self, data: Buffer) -> str:
+        return bytes(data)[1:].decode()  # the first byte is the format's version
+
+
+_ADAPTERS = AdaptersMap(psycopg.adapters)
+_ADAPTERS.register_loader("jsonb", _JsonText)
+
+
+class _Context:
+    """What psycopg takes adapters from."""
+
+    adapters = _ADAPTERS
+    connection = None
+
+
+async def connect(database: Database, *, connect_timeout_s: float) -> Connection:
+    """Opens a connection in autocommit mode, to the first of its hosts that will do.
+
+    Raises:
+        psycopg.Error: it cannot be made.
+        config.ConfigError: the password file cannot be read.
+    """
+    given = conninfo_to_dict(database.dsn)
+    defaults = {
+        "application_name": "podroute",
+        "connect_timeout": str(max(2, math.ceil(connect_timeout_s))),
+        "gssencmode": "disable",
+        "keepalives_idle": "30",
+        "keepalives_interval": "5",
+        "keepalives_count": "3",
+    }
+    options: dict[str, Any] = {**defaults, **given, "client_encoding": "UTF8"}
+    secret = database.secret()
+    if secret is not None:
+        options["password"] = secret
+    connection = await Connection.connect(
+        make_conninfo("", **options), autocommit=True, context=_Context(), cursor_factory=AsyncRawCursor
+    )
+    connection.prepared_max = PREPARED_MAX
+    return connection

@@ -1,0 +1,97 @@
+"""The one place where errors of psycopg and PostgreSQL become ours: SQLSTATE to error, documented in docs/errors.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import psycopg
+
+from podroute_router.errors import (
+    Aborted,
+    DeadlineExceeded,
+    FailedPrecondition,
+    Internal,
+    InvalidArgument,
+    PodrouteError,
+    ResourceExhausted,
+    Unavailable,
+    Unreachable,
+)
+
+RETRY_AFTER_S = 0.1
+"""When a database that did not serve a call may serve the next."""
+
+CONFLICTS = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
+"""The transaction was rolled back because of another one, and can be run again."""
+
+_GONE = ("08", "57P")
+"""Connection exceptions; the server shuts down, crashed, or is not yet ready."""
+
+_REFUSED_DATA = ("22", "54")
+"""Data exceptions; program limits, such as the nesting of JSON."""
+
+
+def unreachable(error: Exception, facts: Mapping[str, object]) -> PodrouteError:
+    """The error of a connection that could not be made: nothing was sent."""
+    if isinstance(error, psycopg.Error):
+        state = error.sqlstate or ""
+        if state.startswith("28") or state == "3D000":
+            return Unreachable(
+                "LOGIN_REFUSED",
+                "the database refuses the router's login; see `podroute pods prepare`",
+                facts=facts,
+                retry_after_s=RETRY_AFTER_S,
+            )
+    return Unreachable("UNREACHABLE", "the database cannot be reached", facts=facts, retry_after_s=RETRY_AFTER_S)
+
+
+def translate(error: psycopg.Error, facts: Mapping[str, object], *, writes: bool, lost: bool) -> PodrouteError:
+    """The error of a statement.
+
+    Args:
+        error: what psycopg raised.
+        facts: which database and collection.
+        writes: the statement writes, so that a lost answer leaves its outcome unknown.
+        lost: the connection is gone.
+    """
+    state = error.sqlstate or ""
+    if state == "08001":  # postgres_fdw could not connect to the pod, so nothing was sent there
+        return Unavailable(
+            "POD_UNREACHABLE_FROM_PRIMARY",
+            "the primary cannot reach the pod",
+            facts=facts,
+            retry_after_s=RETRY_AFTER_S,
+        )
+    if lost or not state or state.startswith(_GONE):
+        if writes:
+            return Unavailable(
+                "OUTCOME_UNKNOWN",
+                "the connection was lost before the answer; the write may or may not have been committed",
+                facts=facts,
+                retry_after_s=RETRY_AFTER_S,
+            )
+        return Unavailable("CONNECTION_LOST", "the connection was lost", facts=facts, retry_after_s=RETRY_AFTER_S)
+    if isinstance(error, CONFLICTS):
+        return Aborted("WRITE_CONFLICT", "lost against concurrent writes", facts=facts, retry_after_s=RETRY_AFTER_S)
+    if state == "57014":
+        return DeadlineExceeded("STATEMENT_TIMEOUT", "the database ended the statement", facts=facts)
+    if state == "25006":
+        return Unavailable("READ_ONLY", "the database accepts no writes", facts=facts, retry_after_s=RETRY_AFTER_S)
+    if state == "42P01":
+        return Unavailable(
+            "TABLE_MISSING",
+            "the collection has no table on this path (yet, or no more)",
+            facts=facts,
+            retry_after_s=RETRY_AFTER_S,
+        )
+    if state == "42501":
+        return FailedPrecondition(
+            "NOT_PREPARED", "the router's role lacks a privilege; run `podroute pods prepare`", facts=facts
+        )
+    if state.startswith("53"):
+        return ResourceExhausted(
+            "DATABASE_RESOURCES", "the database is out of a resource", facts=facts, retry_after_s=1.0
+        )
+    if state.startswith(_REFUSED_DATA):
+        return InvalidArgument("DATA_REFUSED", "request", "the database refuses a value", **facts, sqlstate=state)
+    return Internal("DATABASE_ERROR", "the database reported an error; the router's log has it", facts=facts)

@@ -1,0 +1,58 @@
+"""What a connection must know of pgvector before it can carry vectors."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from pgvector.psycopg.vector import register_vector_info
+from psycopg.types import TypeInfo
+
+from podroute_router.errors import FailedPrecondition
+from podroute_router.postgres.connection import Connection
+
+MINIMUM_SERVER = 150000
+MINIMUM_VECTOR = (0, 8, 0)
+"""The first release with iterative scans."""
+SAFE_VECTOR = (0, 8, 2)
+"""The first release without CVE-2026-3172 (parallel HNSW builds)."""
+
+_FACTS = """
+select current_setting('server_version_num')::int, current_setting('server_encoding'), e.extversion, n.nspname, t.oid,
+       t.typarray
+from pg_extension e join pg_namespace n on n.oid = e.extnamespace
+join pg_type t on t.typnamespace = n.oid and t.typname = 'vector'
+where e.extname = 'vector'
+"""
+_SETTINGS = "select set_config(name, value, false) from unnest($1::text[], $2::text[]) as s (name, value)"
+
+_log = logging.getLogger(__name__)
+
+
+async def ready(connection: Connection, settings: Mapping[str, str], facts: Mapping[str, object]) -> None:
+    """Readies a connection for vectors and applies the session settings.
+
+    Raises:
+        FailedPrecondition: the server or pgvector is missing something.
+    """
+    async with connection.pipeline():
+        await connection.execute(_SETTINGS, [list(settings), list(settings.values())])
+        row = await (await connection.execute(_FACTS)).fetchone()
+    if row is None:
+        raise FailedPrecondition("NOT_PREPARED", "pgvector is not installed; run `podroute pods prepare`", facts=facts)
+    server_version, encoding, version, schema, oid, array_oid = row
+    if server_version < MINIMUM_SERVER or _parts(version) < MINIMUM_VECTOR or encoding != "UTF8":
+        raise FailedPrecondition(
+            "UNSUPPORTED_DATABASE",
+            f"podroute needs PostgreSQL 15, pgvector 0.8.0 and UTF8, or later; this is {server_version // 10000}, "
+            f"{version} and {encoding}",
+            facts=facts,
+        )
+    if _parts(version) < SAFE_VECTOR:
+        _log.warning("pgvector %s has CVE-2026-3172, fixed in 0.8.2 (%s)", version, dict(facts))
+    register_vector_info(connection, TypeInfo("vector", oid, array_oid))
+    connection.vector_schema = schema
+
+
+def _parts(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())

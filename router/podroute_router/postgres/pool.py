@@ -1,0 +1,145 @@
+"""A bounded set of connections to one database, made on demand.
+
+Why not psycopg_pool: AUTO must know that a database was *not reached* before it takes the other path, and a pool that
+connects in the background can only say that it timed out. Here a call that finds no idle connection makes one itself,
+so that a dead database fails at once and serves again with the first call after it is back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from podroute_router.config import ConfigError, Database
+from podroute_router.domain import Deadline
+from podroute_router.errors import PodrouteError, Unavailable
+from podroute_router.postgres.connection import Connection, connect, wait_for_end
+from podroute_router.postgres.errors import translate, unreachable
+
+Setup = Callable[[Connection], Awaitable[None]]
+"""Readies a new connection; a PodrouteError that it raises is the call's error."""
+
+
+async def _no_setup(_: Connection) -> None:
+    return None
+
+
+class Pool:
+    """Connections to one database.
+
+    Args:
+        database: its address; the secret is read anew for each connection.
+        size: most connections at a time.
+        linger_s: a connection left in mid-statement keeps its place until the server has ended it, for at most this
+            long. So calls that run out of time cannot pile up sessions on a server that they share.
+        connect_timeout_s: bound on making one.
+        facts: names the database in errors (pod, path).
+        setup: readies each new connection.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        size: int,
+        linger_s: float,
+        connect_timeout_s: float,
+        facts: Mapping[str, object],
+        setup: Setup = _no_setup,
+    ) -> None:
+        self._database = database
+        self._connect_timeout_s = connect_timeout_s
+        self._facts = facts
+        self._setup = setup
+        self._idle: list[Connection] = []
+        self._slots = asyncio.Semaphore(size)
+        self._linger_s = linger_s
+        self._lingering: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    @asynccontextmanager
+    async def connection(self, deadline: Deadline, *, writes: bool = False) -> AsyncIterator[Connection]:
+        """A connection for one call; waits its turn where all are taken.
+
+        psycopg's errors inside the block become ours.
+
+        Args:
+            deadline: the call's; connecting takes at most half of what is left, so that another path can be tried.
+            writes: the call writes, so that its outcome is unknown where the connection is lost.
+        """
+        await self._slots.acquire()
+        try:
+            connection = await self._take(deadline)
+        except BaseException:
+            self._slots.release()
+            raise
+        try:
+            yield connection
+        except psycopg.Error as error:
+            lost = connection.closed or connection.broken
+            if error.sqlstate == "25006":
+                connection.abandon()  # the host is a standby by now: the next connection finds the primary
+            raise translate(error, self._facts, writes=writes, lost=lost) from error
+        finally:
+            self._give_back(connection)
+
+    async def close(self) -> None:
+        """Closes the idle connections; those in use are closed when they are given back."""
+        self._closed = True
+        while self._idle:
+            await self._idle.pop().close()
+        for task in self._lingering:
+            task.cancel()
+        await asyncio.gather(*self._lingering, return_exceptions=True)
+
+    async def _take(self, deadline: Deadline) -> Connection:
+        if self._closed:
+            raise Unavailable("SHUTTING_DOWN", "the router is shutting down", facts=self._facts)
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_quiet:
+                return connection
+            connection.abandon()
+        return await self._connect(deadline)
+
+    async def _connect(self, deadline: Deadline) -> Connection:
+        connection = None
+        try:
+            async with asyncio.timeout(min(self._connect_timeout_s, deadline.remaining_s() / 2)):
+                connection = await connect(self._database, connect_timeout_s=self._connect_timeout_s)
+                await self._setup(connection)
+        except (psycopg.Error, TimeoutError, OSError, ConfigError) as error:
+            if connection is not None:
+                connection.abandon()
+            raise unreachable(error, self._facts) from error
+        except (PodrouteError, asyncio.CancelledError):
+            if connection is not None:
+                connection.abandon()
+            raise
+        return connection
+
+    def _give_back(self, connection: Connection) -> None:
+        if (
+            not self._closed
+            and not connection.closed
+            and connection.pgconn.transaction_status == TransactionStatus.IDLE
+        ):
+            self._idle.append(connection)
+        else:
+            connection.abandon()
+        if connection.left_socket is None:
+            self._slots.release()
+        else:
+            task = asyncio.create_task(self._linger(connection.left_socket))
+            self._lingering.add(task)
+            task.add_done_callback(self._lingering.discard)
+
+    async def _linger(self, socket: int) -> None:
+        try:
+            await wait_for_end(socket, self._linger_s)
+        finally:
+            self._slots.release()

@@ -1,0 +1,130 @@
+"""What an administrator does once for each pod and for the primary: roles, extensions, schemas, the control view.
+
+Everything is idempotent and plain SQL, so that `--dry-run` can print it and a careful administrator can run it by hand.
+Afterwards the router works as an ordinary role.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+from psycopg import sql
+
+OWNER = "podroute_owner"
+"""Owns podroute's schemas and what is in them; nobody logs in as it. The router's role is a member."""
+READER = "podroute_reader"
+"""May read collections; for grants to people and services that use SQL."""
+
+COLLECTIONS = "vecs"
+"""Schema of the collections on a pod, as the vecs client has it."""
+POD_OBJECTS = "podroute"
+"""Schema of podroute's own objects on a pod."""
+FDW_OBJECTS = "podroute_fdw"
+"""Schema of the foreign tables on the primary."""
+CATALOG = "podroute_catalog"
+"""Schema of the shard map."""
+CONTROL_VIEW = "control"
+"""View in `POD_OBJECTS`: inserting (name, value) sets a setting on the pod until the transaction ends."""
+
+SETTINGS = (
+    "hnsw.ef_search",
+    "hnsw.iterative_scan",
+    "hnsw.max_scan_tuples",
+    "ivfflat.iterative_scan",
+    "ivfflat.max_probes",
+    "ivfflat.probes",
+    "statement_timeout",
+)
+"""What the control view may set."""
+
+_VERIFIER_SHOWN = "SCRAM-SHA-256$..."
+
+
+def preparation(*, role: str, verifier: str, pod: bool, primary: bool) -> Iterator[sql.Composed]:
+    """The statements that prepare a database.
+
+    Args:
+        role: the router's login.
+        verifier: its SCRAM verifier, see `scram.verifier`.
+        pod: the database is to store collections.
+        primary: the database is to be the primary, with the catalog and the FDW path.
+    """
+    yield from _roles(role, verifier)
+    yield sql.Composed([sql.SQL("create extension if not exists vector")])
+    if pod:
+        yield from _pod()
+    if primary:
+        yield from _primary()
+
+
+async def prepare(admin_conninfo: str, *, role: str, verifier: str, pod: bool, primary: bool) -> None:
+    """Prepares a database, all or nothing.
+
+    Raises:
+        psycopg.Error: the administrator may not, or the database cannot be reached.
+    """
+    async with await psycopg.AsyncConnection.connect(admin_conninfo) as connection, connection.transaction():
+        for statement in preparation(role=role, verifier=verifier, pod=pod, primary=primary):
+            await connection.execute(statement)
+
+
+def preparation_script(*, role: str, pod: bool, primary: bool) -> str:
+    """The statements as a script for a person; the verifier is left out."""
+    steps = preparation(role=role, verifier=_VERIFIER_SHOWN, pod=pod, primary=primary)
+    return "\n".join(f"{step.as_string()};" for step in steps)
+
+
+def _roles(role: str, verifier: str) -> Iterator[sql.Composed]:
+    for name, login in ((OWNER, False), (READER, False), (role, True)):
+        create = sql.SQL("create role {} {}").format(sql.Identifier(name), sql.SQL("login" if login else "nologin"))
+        yield _unless(
+            sql.SQL("select from pg_roles where rolname = {}").format(sql.Literal(name)),
+            create,
+        )
+    yield sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(verifier))
+    yield sql.SQL("grant {} to {}").format(sql.Identifier(OWNER), sql.Identifier(role))
+
+
+def _pod() -> Iterator[sql.Composed]:
+    yield from _schema(COLLECTIONS)
+    yield from _schema(POD_OBJECTS)
+    owner, reader, collections = sql.Identifier(OWNER), sql.Identifier(READER), sql.Identifier(COLLECTIONS)
+    # The schema of collections may be another's already: a vecs client made it.
+    yield sql.SQL("grant usage, create on schema {} to {}").format(collections, owner)
+    yield sql.SQL("grant usage on schema {} to {}").format(collections, reader)
+    yield sql.SQL("alter default privileges for role {} in schema {} grant select on tables to {}").format(
+        owner, collections, reader
+    )
+    control, function = sql.Identifier(POD_OBJECTS, CONTROL_VIEW), sql.Identifier(POD_OBJECTS, "apply_setting")
+    yield sql.SQL("""\
+create or replace function {function}() returns trigger language plpgsql set search_path = pg_catalog as $$
+begin
+    if new.name = any (array[{settings}]) then
+        perform set_config(new.name, new.value, true);
+        return new;
+    end if;
+    raise exception 'podroute does not set %', new.name using errcode = 'insufficient_privilege';
+end $$""").format(function=function, settings=sql.SQL(", ").join(map(sql.Literal, SETTINGS)))
+    yield sql.SQL("alter function {}() owner to {}").format(function, owner)
+    yield sql.SQL("create or replace view {} as select ''::text as name, ''::text as value").format(control)
+    yield sql.SQL("alter view {} owner to {}").format(control, owner)
+    yield sql.SQL(
+        "create or replace trigger apply_setting instead of insert on {} for each row execute function {}()"
+    ).format(control, function)
+
+
+def _primary() -> Iterator[sql.Composed]:
+    yield sql.Composed([sql.SQL("create extension if not exists postgres_fdw")])
+    yield sql.SQL("grant usage on foreign data wrapper postgres_fdw to {}").format(sql.Identifier(OWNER))
+    yield from _schema(CATALOG)
+    yield from _schema(FDW_OBJECTS)
+
+
+def _schema(name: str) -> Iterator[sql.Composed]:
+    yield sql.SQL("create schema if not exists {} authorization {}").format(sql.Identifier(name), sql.Identifier(OWNER))
+
+
+def _unless(exists: sql.Composed, statement: sql.Composed) -> sql.Composed:
+    body = sql.SQL("begin if not exists ({}) then {}; end if; end").format(exists, statement)
+    return sql.SQL("do {}").format(sql.Literal(body.as_string()))

@@ -1,0 +1,1 @@
+"""Pure: what is asked, as SQL and parameters. Shared by every backend that speaks SQL."""

@@ -1,0 +1,135 @@
+"""The statements of the data plane, for any relations that hold a collection.
+
+Identifiers are composed, values are parameters ($1, $2 …). `limit` stands in the text, because postgres_fdw ships a
+constant LIMIT under a generic plan but not a parameter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from psycopg import sql
+
+from podroute_router.domain import Metric
+
+OPERATORS = {Metric.COSINE: "<=>", Metric.L2: "<->", Metric.INNER_PRODUCT: "<#>", Metric.L1: "<+>"}
+"""pgvector's distance operators."""
+
+OPERATOR_CLASSES = {
+    Metric.COSINE: "vector_cosine_ops",
+    Metric.L2: "vector_l2_ops",
+    Metric.INNER_PRODUCT: "vector_ip_ops",
+    Metric.L1: "vector_l1_ops",
+}
+"""pgvector's operator classes of vectors."""
+
+_MATCHES = sql.SQL("jsonb_path_exists(metadata, {}::jsonpath, {}::jsonb, true)")
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A table, view or foreign table, by schema and name."""
+
+    schema: str
+    name: str
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        """The relation as it stands in SQL."""
+        return sql.Identifier(self.schema, self.name)
+
+
+def vector_type(schema: str) -> sql.Identifier:
+    """pgvector's type, wherever the extension is installed."""
+    return sql.Identifier(schema, "vector")
+
+
+def distance(metric: Metric, schema: str, vector: str = "$1") -> sql.Composed:
+    """The distance between the column and a parameter."""
+    operator = sql.SQL("operator({}.{})").format(sql.Identifier(schema), sql.SQL(OPERATORS[metric]))
+    return sql.SQL("vec {} {}::{}").format(operator, sql.SQL(vector), vector_type(schema))
+
+
+@lru_cache(maxsize=16384)
+def query(
+    relation: Relation,
+    vector_schema: str,
+    metric: Metric,
+    limit: int,
+    *,
+    filtered: bool,
+    exact: bool,
+    include_metadata: bool,
+    include_vector: bool,
+) -> str:
+    """Nearest records. $1 the vector; filtered: $2 the path, $3 the variables. Rows: id, distance[, metadata][, vec].
+
+    exact: the order is by an expression that no index serves.
+    """
+    measure = distance(metric, vector_schema)
+    columns = [sql.SQL("id"), measure]
+    if include_metadata:
+        columns.append(sql.SQL("metadata"))
+    if include_vector:
+        columns.append(sql.SQL("vec"))
+    statement = sql.SQL("select {columns} from {relation}{where} order by {order} limit {limit}").format(
+        columns=sql.SQL(", ").join(columns),
+        relation=relation.identifier,
+        where=_where(filtered, 2),
+        order=sql.SQL("({}) + 0::float8").format(measure) if exact else measure,
+        limit=sql.Literal(limit),
+    )
+    return statement.as_string()
+
+
+@lru_cache(maxsize=16384)
+def upsert(relation: Relation, vector_schema: str, *, through_rule: bool) -> str:
+    """Writes records. $1 ids, $2 vectors, $3 metadata texts, of one length and with distinct ids.
+
+    through_rule: the relation is a view whose rule resolves conflicts, or a foreign table over one.
+    """
+    statement = sql.SQL(
+        "insert into {relation} (id, vec, metadata) "
+        "select r.id, r.vec, r.metadata::jsonb "
+        "from unnest($1::text[], $2::{vector}[], $3::text[]) as r (id, vec, metadata){conflict}"
+    ).format(
+        relation=relation.identifier,
+        vector=vector_type(vector_schema),
+        conflict=sql.SQL(
+            "" if through_rule else " on conflict (id) do update set vec = excluded.vec, metadata = excluded.metadata"
+        ),
+    )
+    return statement.as_string()
+
+
+@lru_cache(maxsize=16384)
+def fetch(relation: Relation) -> str:
+    """Records by id. $1 the ids. Rows: id, vec, metadata."""
+    statement = sql.SQL("select id, vec, metadata from {} where id = any($1::text[])")
+    return statement.format(relation.identifier).as_string()
+
+
+@lru_cache(maxsize=16384)
+def delete_ids(relation: Relation) -> str:
+    """Deletes by id. $1 the ids."""
+    return sql.SQL("delete from {} where id = any($1::text[])").format(relation.identifier).as_string()
+
+
+@lru_cache(maxsize=16384)
+def delete_matching(relation: Relation) -> str:
+    """Deletes by filter. $1 the path, $2 the variables."""
+    return sql.SQL("delete from {}{}").format(relation.identifier, _where(True, 1)).as_string()
+
+
+@lru_cache(maxsize=16384)
+def count(relation: Relation, *, filtered: bool) -> str:
+    """Counts. filtered: $1 the path, $2 the variables. One row: the count."""
+    return sql.SQL("select count(*) from {}{}").format(relation.identifier, _where(filtered, 1)).as_string()
+
+
+def _where(filtered: bool, first: int) -> sql.Composable:
+    if not filtered:
+        return sql.SQL("")
+    predicate = _MATCHES.format(sql.SQL(f"${first}"), sql.SQL(f"${first + 1}"))
+    return sql.SQL(" where {}").format(predicate)

@@ -1,0 +1,114 @@
+"""Random records, metadata and filters for property tests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+from hypothesis import strategies as st
+from podroute_router.domain import Record, Vector
+from podroute_router.filters import ORDERING, AllOf, AnyOf, Comparison, Filter, Negated, Operator, Scalar
+
+SMALLEST, LARGEST = 1e-12, 1e18
+"""Sizes of components other than 0. Their squares, summed up, neither overflow float32 nor vanish in it: what pgvector
+says beyond these bounds is an artefact of float32, such as NaN for the cosine of a vector of 1e-25."""
+
+KEYS = ["a", "b", "c", "A", "0", "ключ", "a.b", "q\"uo'te", "$", "back\\slash", "%s", "😀", "*", "@", "e\u0301", " "]
+
+_TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
+
+ids = st.sampled_from(
+    ["a", "b", "c", "A", "é", "e\u0301", "'; drop table x; --", "\\", "😀", "\ufffd", " "]
+) | _TEXT.filter(bool)
+
+
+def _component() -> st.SearchStrategy[float]:
+    def sized(low: float, high: float) -> st.SearchStrategy[float]:
+        size = st.floats(float(np.float32(low)), float(np.float32(high)), width=32)
+        return st.tuples(st.sampled_from([1.0, -1.0]), size).map(lambda pair: pair[0] * pair[1])
+
+    return st.one_of(
+        st.integers(-3, 3).map(float),
+        sized(1e-3, 10),
+        sized(SMALLEST, 1e-6),
+        sized(1e6, LARGEST),
+    )
+
+
+def vectors(dimension: int) -> st.SearchStrategy[Vector]:
+    """Vectors of all sizes, zeros, and few enough directions that some are equal."""
+    components = st.one_of(
+        st.just([0.0] * dimension),
+        st.lists(st.sampled_from([0.0, 1.0, -1.0]), min_size=dimension, max_size=dimension),
+        st.lists(_component(), min_size=dimension, max_size=dimension),
+    )
+    return components.map(lambda values: np.array(values, np.float32))
+
+
+_NUMBER = st.one_of(
+    st.sampled_from(
+        ["0", "-0", "-0.0", "1", "1.0", "10e-1", "0.1", "0.10", "2", "1e2", "9007199254740993", "-1", "1e-30"]
+    ),
+    st.integers(-(2**80), 2**80).map(str),
+    st.floats(allow_nan=False, allow_infinity=False).map(repr),
+    st.builds("{}.{}e{}".format, st.integers(-99, 99), st.integers(0, 10**30), st.integers(-60, 60)),
+)
+_STRING = st.builds(
+    json.dumps,
+    st.sampled_from(["", "a", "A", "b", "1", "é", "e\u0301", "\ufffd", "😀", "true", "null", "it's"]) | _TEXT,
+    ensure_ascii=st.booleans(),
+)
+_KEY = st.builds(json.dumps, st.sampled_from(KEYS) | _TEXT, ensure_ascii=st.booleans())
+
+
+def _json_object(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    # Keys may come twice: the last counts.
+    members = st.lists(st.builds("{}: {}".format, _KEY | st.sampled_from(['"a"', '"b"']), values), max_size=5)
+    return members.map(lambda texts: "{" + ", ".join(texts) + "}")
+
+
+_VALUE = st.recursive(
+    st.sampled_from(["null", "true", "false"]) | _NUMBER | _STRING,
+    lambda inner: _json_object(inner) | st.lists(inner, max_size=4).map(lambda texts: "[" + ",".join(texts) + "]"),
+    max_leaves=8,
+)
+
+metadata = _json_object(_VALUE)
+"""Texts of JSON objects, in every spelling of numbers and strings."""
+
+operands: st.SearchStrategy[Scalar] = st.one_of(
+    st.sampled_from([None, False, True, 0, 1, 2, -1, 1.0, -0.0, 0.1, 100, 2**53 + 1, 1e-30]),
+    st.sampled_from(["", "a", "A", "b", "1", "é", "e\u0301", "\ufffd", "😀", "true", "null", "it's"]),
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(allow_nan=False, allow_infinity=False),
+    _TEXT,
+)
+
+
+@st.composite
+def comparisons(draw: st.DrawFn) -> Comparison:
+    """Every operator, with operands that it takes."""
+    path = tuple(draw(st.lists(st.sampled_from(["a", "b"]) | st.sampled_from(KEYS), min_size=1, max_size=3)))
+    operator = draw(st.sampled_from(Operator))
+    if operator is Operator.EXISTS:
+        return Comparison(path, operator)
+    if operator is Operator.IN:
+        return Comparison(path, operator, tuple(draw(st.lists(operands, min_size=1, max_size=5))))
+    usable = operands.filter(lambda value: value is not None) if operator in ORDERING else operands
+    return Comparison(path, operator, (draw(usable),))
+
+
+def _combined(inner: st.SearchStrategy[Filter]) -> st.SearchStrategy[Filter]:
+    some = st.lists(inner, min_size=1, max_size=3).map(tuple)
+    return st.one_of(some.map(AllOf), some.map(AnyOf), inner.map(Negated))
+
+
+filters: st.SearchStrategy[Filter] = st.recursive(comparisons(), _combined, max_leaves=6)
+"""Trees of every shape."""
+
+
+def records(dimension: int, max_size: int = 12) -> st.SearchStrategy[Sequence[Record]]:
+    """Records of different ids."""
+    one = st.builds(Record, id=ids, vector=vectors(dimension), metadata=metadata)
+    return st.lists(one, max_size=max_size, unique_by=lambda record: record.id)

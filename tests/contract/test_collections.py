@@ -1,0 +1,68 @@
+"""A store makes and drops collections, and never takes over what is not empty."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from podroute_router.domain import Metric, Record
+from podroute_router.errors import AlreadyExists, PodrouteError
+
+from .harness import Harness
+
+RECORD = Record(id="a", vector=np.zeros(3, np.float32))
+
+
+async def test_dropping_a_collection_twice_is_no_error(harness: Harness) -> None:
+    collection = await harness.make_collection(3)
+    await harness.drop_collection(collection)
+    await harness.drop_collection(collection)
+
+
+async def test_dropping_what_never_was_is_no_error(harness: Harness) -> None:
+    await harness.drop_collection(harness.name_collection(3))
+
+
+async def test_a_dropped_collection_serves_no_calls(harness: Harness) -> None:
+    collection = await harness.make_collection(3)
+    await harness.drop_collection(collection)
+    with pytest.raises(PodrouteError):
+        await harness.backend.count(collection, None, harness.deadline())
+    with pytest.raises(PodrouteError):
+        await harness.backend.upsert(collection, [RECORD], harness.deadline())
+
+
+async def test_a_collection_made_again_is_empty(harness: Harness) -> None:
+    async with harness.collection(3, [RECORD]) as collection:
+        await harness.drop_collection(collection)
+        again = replace(collection, metric=Metric.L2)
+        await harness.store.create_collection(again, harness.deadline())
+        await harness.follow(again)
+        assert await harness.backend.count(again, None, harness.deadline()) == 0
+
+
+async def test_an_empty_table_that_stands_already_is_taken(harness: Harness) -> None:
+    async with harness.collection(3) as collection:
+        await harness.store.create_collection(collection, harness.deadline())
+        assert await harness.backend.upsert(collection, [RECORD], harness.deadline()) == 1
+
+
+async def test_a_table_that_holds_records_is_not_taken(harness: Harness) -> None:
+    async with harness.collection(3, [RECORD]) as collection:
+        with pytest.raises(AlreadyExists):
+            await harness.store.create_collection(collection, harness.deadline())
+        assert await harness.backend.count(collection, None, harness.deadline()) == 1
+
+
+async def test_a_table_of_another_dimension_is_not_taken(harness: Harness) -> None:
+    async with harness.collection(3) as collection:
+        with pytest.raises(AlreadyExists):
+            await harness.store.create_collection(replace(collection, dimension=4), harness.deadline())
+        assert await harness.backend.upsert(collection, [RECORD], harness.deadline()) == 1
+
+
+async def test_a_pod_that_stands_is_probed_and_estimated(harness: Harness) -> None:
+    async with harness.collection(3, [RECORD]):
+        await harness.store.probe(harness.pod, harness.deadline())
+        assert await harness.store.record_estimate(harness.pod, harness.deadline()) >= 0
