@@ -21,6 +21,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 PASSTHROUGH_SERVER_VERSION = 180000
 """From here on postgres_fdw can log in with the session's own SCRAM keys, and stores no password."""
+STATISTICS_SERVER_VERSION = 180000
+"""From here on a foreign table can be told how many rows to assume."""
 
 _ADDRESS = (
     "host",
@@ -94,6 +96,8 @@ def server(config: Config, pod: str, *, primary: Database, server_version: int) 
     same_login = (login, secret) == (conninfo_to_dict(primary.dsn).get("user"), primary.secret())
     passthrough = server_version >= PASSTHROUGH_SERVER_VERSION and same_login
     settings = SESSION_SETTINGS | {
+        # postgres_fdw reads through a cursor. Where it ships no LIMIT the pod should still plan for the first rows.
+        "cursor_tuple_fraction": "0.0001",
         "jit": "off",
         "statement_timeout": f"{math.ceil(config.timeouts.statement_s * 1000)}",
     }
@@ -182,6 +186,18 @@ def create_table(wanted: ForeignTable, vector_schema: str) -> str:
     return (
         sql.SQL("create foreign table {} ({}) server {} options ({})")
         .format(wanted.relation.identifier, columns, sql.Identifier(wanted.server), _options(options))
+        .as_string()
+    )
+
+
+def assume_many_rows(wanted: ForeignTable) -> str:
+    """Makes the planner ship every LIMIT: it keeps one that is above the rows that it assumes, a thousand at first."""
+    return (
+        sql.SQL(
+            "select pg_catalog.pg_restore_relation_stats('schemaname', {}, 'relname', {}, "
+            "'relpages', 10000000::int4, 'reltuples', 1e9::float4)"
+        )
+        .format(sql.Literal(wanted.relation.schema), sql.Literal(wanted.name))
         .as_string()
     )
 

@@ -15,8 +15,8 @@ from psycopg import sql
 from podroute_fdw import objects
 from podroute_fdw.objects import ForeignTable
 
-TABLES_A_TRANSACTION = 500
-"""Each takes a lock, and a server has room for some thousands."""
+STEPS_A_TRANSACTION = 500
+"""Each locks a table, and a server has room for some thousands of locks."""
 
 _LOCK = "select pg_advisory_xact_lock(hashtextextended('podroute_fdw', 0))"
 _SESSION = "select session_user, current_setting('server_version_num')::int"
@@ -50,7 +50,6 @@ async def reconcile(
         await connection.execute(_LOCK)
         if await _revision(connection) > now.revision:
             return
-        await _as_owner(connection)
         if before is None or before.pods != now.pods:
             await _reconcile_servers(connection, config, primary, pods)
     wanted = dict(_wanted(now, pods))
@@ -63,6 +62,7 @@ async def _reconcile_servers(connection: Connection, config: Config, primary: Da
     names = [objects.server_name(pod) for pod in pods]
     rows = await (await connection.execute(_SERVERS, (names,))).fetchall()
     standing = {row[0]: row[1:] for row in rows}
+    await _as_owner(connection)  # not before: the options of a mapping show to its own user only
     for pod in pods:
         wanted = objects.server(config, pod, primary=primary, server_version=server_version)
         if wanted.name not in standing:
@@ -87,9 +87,12 @@ async def _reconcile_tables(
     considered = wanted if names is None else {name: wanted[name] for name in names if name in wanted}
     creates = [table for name, table in considered.items() if standing.get(name) != table]
     steps = [objects.drop_table(name) for name in drops]
-    steps += [objects.create_table(table, connection.vector_schema) for table in creates]
-    for start in range(0, max(1, len(steps)), TABLES_A_TRANSACTION):
-        await _run(connection, steps[start : start + TABLES_A_TRANSACTION], revision)
+    for table in creates:
+        steps.append(objects.create_table(table, connection.vector_schema))
+        if connection.info.server_version >= objects.STATISTICS_SERVER_VERSION:
+            steps.append(objects.assume_many_rows(table))
+    for start in range(0, max(1, len(steps)), STEPS_A_TRANSACTION):
+        await _run(connection, steps[start : start + STEPS_A_TRANSACTION], revision)
 
 
 async def _run(connection: Connection, steps: Iterable[str], revision: int) -> None:

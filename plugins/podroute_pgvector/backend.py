@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 
 from podroute_router.config import Config
@@ -90,7 +90,7 @@ class PgvectorBackend:
 
     def create_index(
         self, collection: Collection, index: HnswIndex, deadline: Deadline
-    ) -> AsyncIterator[IndexProgress | Index]:
+    ) -> AsyncGenerator[IndexProgress | Index]:
         """See `backend.CollectionStore`."""
         return indexes.build(self._pool(collection.placement.pod), collection, index, deadline)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 
 from podroute_router.domain import Collection, Deadline, HnswIndex, Index, IndexProgress
@@ -43,7 +43,7 @@ def index_name(collection: Collection, index: HnswIndex) -> str:
 
 async def build(
     pool: Pool, collection: Collection, index: HnswIndex, deadline: Deadline
-) -> AsyncIterator[IndexProgress | Index]:
+) -> AsyncGenerator[IndexProgress | Index]:
     """Builds the index concurrently with writes; progress about once a second, then the index.
 
     One that stands and is valid is left as it is. An invalid one, left by a build that was ended, is replaced.

@@ -6,7 +6,7 @@ cancelled lets go of its connection at once; what it had sent may still happen.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -80,7 +80,7 @@ class CollectionStore(Protocol):
 
     def create_index(
         self, collection: Collection, index: HnswIndex, deadline: Deadline
-    ) -> AsyncIterator[IndexProgress | Index]:
+    ) -> AsyncGenerator[IndexProgress | Index]:
         """Builds an index while writes go on: progress any number of times, then the index once."""
         ...
 

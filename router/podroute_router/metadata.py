@@ -68,7 +68,7 @@ _DECODER = JSONDecoder(parse_int=str, parse_float=str, parse_constant=_refuse_co
 
 
 def _counting_decoder() -> JSONDecoder:
-    """A decoder that refuses numbers beyond numeric, and a few short numbers that jsonb would write out as gigabytes."""
+    """A decoder that refuses numbers beyond numeric, and short ones that jsonb would write out as gigabytes."""
     total = 0
 
     def check(number: str) -> str:
@@ -100,7 +100,7 @@ def _digits(number: str) -> tuple[int, int]:
 
 
 def _check_escapes(text: str) -> None:
-    """Refuses escapes that are no character of UTF-8 text. The text has been parsed, so escapes stand in strings only."""
+    """Refuses escapes that are no character of UTF-8. The text has been parsed: escapes stand in strings only."""
     high_ends_at = None  # where the low half of a surrogate pair must begin
     for escape in _ESCAPE.finditer(text):
         code = int(escape[1], 16) if escape[1] else -1

@@ -9,10 +9,15 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
+from podroute_fdw.backend import FdwBackend
 from podroute_memory.backend import MemoryBackend
+from podroute_pgvector.backend import PgvectorBackend
 from podroute_router.backend import Backend, CollectionStore, MapFollower
+from podroute_router.config import Config
 from podroute_router.domain import Collection, Deadline, Metric, Placement, Record
 from podroute_router.shard_map import Change, ShardMap
+
+from .cluster import POD_APART, POD_ON_PRIMARY
 
 CALL_TIMEOUT_S = 20.0
 """Far more than any call takes: a test that waits so long has failed."""
@@ -96,8 +101,30 @@ async def open_memory(request: pytest.FixtureRequest) -> AsyncIterator[Harness]:
     await backend.close()
 
 
-# ---- The openings. Those of SQL backends import lazily, so that `-k memory` needs no PostgreSQL. ----
-BUILT_IN: Mapping[str, Opening] = {"memory": open_memory}
+def _open_sql(name: str, *, pod: str, through_primary: bool) -> Opening:
+    """Opens a backend of ours on the session's cluster, which starts when the first one is opened."""
+
+    @asynccontextmanager
+    async def opened(request: pytest.FixtureRequest) -> AsyncIterator[Harness]:
+        config: Config = request.getfixturevalue("cluster_config")
+        store = PgvectorBackend(config)
+        if not through_primary:
+            yield Harness(name=name, backend=store, store=store, pod=pod)
+        elif config.primary is not None:
+            fdw = FdwBackend(config, config.primary)
+            yield Harness(name=name, backend=fdw, store=store, pod=pod, follower=fdw)
+            await fdw.close()
+        await store.close()
+
+    return opened
+
+
+BUILT_IN: Mapping[str, Opening] = {
+    "memory": open_memory,
+    "pgvector": _open_sql("pgvector", pod=POD_APART, through_primary=False),
+    "fdw": _open_sql("fdw", pod=POD_APART, through_primary=True),
+    "fdw_on_primary": _open_sql("fdw_on_primary", pod=POD_ON_PRIMARY, through_primary=True),
+}
 
 
 def openings() -> Mapping[str, Opening]:

@@ -68,9 +68,9 @@ async def test_every_operand_selects_what_the_oracle_says(
     for operand in OPERANDS:
         if operand is None and operator in ORDERING:
             continue
-        filter = compare(operator, operand)
-        expected = {name for name, document in parsed.items() if make_predicate(filter)(document)}
-        assert await selected(harness, documents, filter) == expected, filter
+        condition = compare(operator, operand)
+        expected = {name for name, document in parsed.items() if make_predicate(condition)(document)}
+        assert await selected(harness, documents, condition) == expected, condition
 
 
 @pytest.mark.parametrize("case", CASES[::7], ids=lambda case: case.label)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from podroute_memory.backend import MemoryBackend
-from podroute_router.domain import Collection, Metric, Query, Record, SearchParams, Selection
+from podroute_router.domain import Collection, Metric, Query, Record, SearchParams, Selection, Vector
 from podroute_router.filters import Comparison, Filter, Negated, Operator, check_filter
 
 from .harness import Harness
@@ -68,9 +69,7 @@ class Pair:
 
     async def check_query(self, collection: Collection, query: Query, stored: Sequence[Record]) -> None:
         """They agree on the nearest records, and on their order outside ties."""
-        everything = Query(
-            vector=query.vector, limit=EVERYTHING, metric=query.metric, filter=query.filter, params=EXACT
-        )
+        everything = replace(query, limit=EVERYTHING)
         true = await self.oracle.query(collection, everything, self.harness.deadline())
         found = await self.backend.query(collection, query, self.harness.deadline())
         assert found.complete
@@ -102,38 +101,38 @@ async def test_the_nearest_records_are_the_oracles(pair: Pair, data: st.DataObje
     await pair.load(collection, stored)
     target = data.draw(vectors(dimension))
     limit = data.draw(st.integers(1, len(stored) + 1))
-    filter = data.draw(st.none() | filters)
+    condition = data.draw(st.none() | filters)
     for metric in Metric:
-        query = Query(vector=target, limit=limit, metric=metric, filter=filter, params=EXACT)
+        query = Query(vector=target, limit=limit, metric=metric, filter=condition, params=EXACT)
         await pair.check_query(collection, query, stored)
 
 
 @THOROUGHLY
 @given(
-    texts=st.lists(metadata, min_size=1, max_size=15), wanted=st.lists(filters, min_size=1, max_size=5), data=st.data()
+    texts=st.lists(metadata, min_size=1, max_size=15),
+    conditions=st.lists(filters, min_size=1, max_size=5),
+    target=vectors(1),
 )
 async def test_filters_select_what_the_oracle_selects(
-    pair: Pair, texts: list[str], wanted: list[Filter], data: st.DataObject
+    pair: Pair, texts: list[str], conditions: list[Filter], target: Vector
 ) -> None:
     collection = pair.collections[1]
-    target = data.draw(vectors(1))
     stored = [Record(id=str(number), vector=target, metadata=text) for number, text in enumerate(texts)]
     await pair.load(collection, stored)
-    for filter in wanted:
-        check_filter(filter)
-        await pair.check_count(collection, filter)
-        query = Query(vector=target, limit=EVERYTHING, metric=Metric.L2, filter=filter, params=EXACT)
+    for condition in conditions:
+        check_filter(condition)
+        await pair.check_count(collection, condition)
+        query = Query(vector=target, limit=EVERYTHING, metric=Metric.L2, filter=condition, params=EXACT)
         await pair.check_query(collection, query, stored)
-        negation = Query(vector=target, limit=EVERYTHING, metric=Metric.L2, filter=Negated(filter), params=EXACT)
-        await pair.check_query(collection, negation, stored)
-    await pair.delete(collection, Selection(filter=wanted[0]))
+        await pair.check_query(collection, replace(query, filter=Negated(condition)), stored)
+    await pair.delete(collection, Selection(filter=conditions[0]))
     await pair.check_count(collection, None)
 
 
 _WRITES = st.one_of(
     records(3, max_size=5),
     st.lists(ids, min_size=1, max_size=4).map(lambda chosen: Selection(ids=tuple(chosen))),
-    filters.map(lambda filter: Selection(filter=filter)),
+    filters.map(lambda condition: Selection(filter=condition)),
 )
 
 

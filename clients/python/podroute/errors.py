@@ -28,7 +28,7 @@ from typing import Self, cast
 
 import grpc
 from google.protobuf.message import DecodeError
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
 DOMAIN = "podroute"
 """Domain of the ErrorInfo that podroute's own errors carry."""
@@ -49,7 +49,7 @@ class Error(Exception):
 
     Attributes:
         code: the gRPC status code.
-        reason: stable UPPER_SNAKE name of what happened; empty where the error is not podroute's own, but, say, a proxy's.
+        reason: stable UPPER_SNAKE name of what happened; empty where the error is not podroute's own.
         message: one sentence for a person.
         metadata: what it is about (pod, collection, limit), as strings.
         violations: the fields at fault.
@@ -206,7 +206,7 @@ def from_status(code: grpc.StatusCode, message: str, status: status_pb2.Status |
 
 
 def _status(error: grpc.RpcError) -> status_pb2.Status | None:
-    # grpc_status.rpc_status.from_call raises where code or message differ, as they do behind some proxies: read it here.
+    # grpc_status.rpc_status.from_call raises where a proxy changed the code or the message: read the details here.
     trailers = cast("Iterable[tuple[str, str | bytes]]", error.trailing_metadata() or ())
     for key, value in trailers:
         if key == _DETAILS_KEY and isinstance(value, bytes):

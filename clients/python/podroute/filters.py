@@ -6,8 +6,8 @@
     {("author", "name"): "Ada"}                 a tuple is a path; a string is one key, dots and all
     {"$or": [{"tags": {"$contains": "new"}}, {"$not": {"tags": {"$exists": True}}}]}
 
-Operators: $eq $ne $lt $lte $gt $gte take a string, number, bool or None; $in takes a list of them; $contains asks for an
-array that has the value; $exists takes True or False. A missing key, or a value of another JSON type than the
+Operators: $eq $ne $lt $lte $gt $gte take a string, number, bool or None; $in takes a list of them; $contains asks for
+an array that has the value; $exists takes True or False. A missing key, or a value of another JSON type than the
 operand's, never matches a comparison. $not is two-valued: whatever does not match, matches.
 Nothing ever means "match all": an empty dict, $and or $or is a FilterError. A key that starts with $ is written
 as a tuple: ("$key",).
@@ -17,8 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from typing import Any, TypeAlias
-
-from google.protobuf import struct_pb2
 
 from podroute.errors import FilterError
 from podroute.v1 import filter_pb2
@@ -122,7 +120,7 @@ def _value(operand: object, where: str) -> filter_pb2.Value:
     try:
         match operand:
             case None:
-                return filter_pb2.Value(null_value=struct_pb2.NULL_VALUE)
+                return filter_pb2.Value(null_value="NULL_VALUE")
             case bool():
                 return filter_pb2.Value(bool_value=operand)
             case int():

@@ -47,7 +47,7 @@ _METRICS: dict[Metric, record_pb2.Metric] = {
     "inner_product": record_pb2.METRIC_INNER_PRODUCT,
     "l1": record_pb2.METRIC_L1,
 }
-_METRIC_NAMES = {value: name for name, value in _METRICS.items()}
+_METRIC_NAMES: dict[int, Metric] = {value: name for name, value in _METRICS.items()}
 _PATH_NAMES: dict[int, Path] = {value: name for name, value in _PATHS.items() if name != "auto"}
 _POD_STATES: dict[int, PodState] = {
     shard_maps.POD_STATE_SERVING: "serving",
@@ -118,11 +118,10 @@ def record_messages(records: Iterable[RecordLike]) -> list[record_pb2.Record]:
 
 def _record_message(record: RecordLike, field: str) -> record_pb2.Record:
     if isinstance(record, Record):
-        id_, vector, metadata = record.id, record.vector, record.metadata
-    elif isinstance(record, tuple) and len(record) == 3:
-        id_, vector, metadata = record
-    else:
+        record = (record.id, record.vector, record.metadata)
+    elif not isinstance(record, tuple) or len(record) != 3:
         raise InvalidArgument.at(field, "must be a Record or a tuple (id, vector, metadata)", "ARGUMENT_TYPE")
+    id_, vector, metadata = record
     if not isinstance(id_, str):
         raise InvalidArgument.at(f"{field}.id", f"must be a string, not {type(id_).__name__}", "ARGUMENT_TYPE")
     values = vector_message(vector, f"{field}.vector")

@@ -8,13 +8,14 @@ CreateIndex and DeleteCollection are never made again unasked.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, Final
 
 MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 """Largest message, in and out; the router's default as well."""
 
 KEEPALIVE_TIME_MS: Final = 30_000
-"""Between two keepalive pings while a call is in flight. A server must accept them this often (gRPC's default does not)."""
+"""Between two keepalive pings while a call is in flight. A server must be told to accept them this often."""
 
 KEEPALIVE_TIMEOUT_MS: Final = 10_000
 """A connection whose ping is not answered within this is dead."""
@@ -39,8 +40,8 @@ SERVICE_CONFIG: Final[dict[str, Any]] = {
             },
         }
     ],
-    # A failed attempt costs a token, a success earns a tenth; below half of them nothing is retried, so that retries do not
-    # bury routers that are in trouble.
+    # A failed attempt costs a token, a success earns a tenth; below half of them nothing is retried, so that retries do
+    # not bury routers that are in trouble.
     "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1},
 }
 """The service config, to be published as JSON."""
@@ -66,6 +67,6 @@ CHANNEL_OPTIONS: Final[dict[str, str | int]] = {
 """Channel arguments of gRPC core, used by the C++, Python, Ruby and PHP libraries."""
 
 
-def channel_options(overrides: tuple[tuple[str, Any], ...] = ()) -> list[tuple[str, Any]]:
+def channel_options(overrides: Sequence[tuple[str, Any]] = ()) -> list[tuple[str, Any]]:
     """The channel options, with the caller's in place of those of the same name."""
     return list({**CHANNEL_OPTIONS, **dict(overrides)}.items())

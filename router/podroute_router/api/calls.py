@@ -1,37 +1,28 @@
-"""What happens around every call: parse, deadline, run, translate the error, log, serialize."""
+"""What happens around every call: parse, deadline, run, serialize, and the error's way to the caller and the log."""
 
 from __future__ import annotations
 
-import logging
-import time
 from asyncio import CancelledError
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, Never
 
 import grpc
-import structlog
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import DecodeError, EncodeError, Message
 
+from podroute_router.api.call_log import CallLog
 from podroute_router.api.status import DETAILS_KEY, code_of, internal_error, to_status
 from podroute_router.domain import Deadline
-from podroute_router.errors import (
-    Internal,
-    InvalidArgument,
-    PodrouteError,
-    ResourceExhausted,
-    Unavailable,
-)
+from podroute_router.errors import InvalidArgument, PodrouteError, ResourceExhausted
 
 MAX_DEADLINE_S = 7 * 24 * 3600.0
-"""A caller's deadline counts up to a week: later ones do not fit into PostgreSQL's timeouts."""
+"""A caller's deadline counts up to a week: PostgreSQL's timeouts end at 24 days."""
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
 Unary = Callable[[Any, Deadline], Awaitable[Message]]
 """A servicer's method: request and deadline to response."""
-Streaming = Callable[[Any, Deadline], AsyncIterator[Message]]
-
-_log = structlog.get_logger(__name__)
+Streaming = Callable[[Any, Deadline], AsyncGenerator[Message, None]]
+"""A servicer's method: request and deadline to a stream of responses."""
 
 
 class Method:
@@ -56,37 +47,79 @@ class Method:
         """The handler of a method with one response."""
 
         async def handle(payload: bytes, context: Context) -> bytes:
-            call = _Call(self._name)
+            log = CallLog(self._name)
             try:
-                request = call.request = self._parse(payload)
-                response = call.response = await run(request, self._deadline(context))
+                request = log.request = self._parse(payload)
+                response = log.response = await run(request, self._deadline(context))
                 answer = self._serialize(response)
             except CancelledError:
-                call.cancelled()
+                log.cancelled()
                 raise
             except Exception as error:  # noqa: BLE001
-                await _abort(context, call.failed(error))
-            call.done()
+                await _abort(context, error, log)
+            log.served()
             return answer
 
         return grpc.unary_unary_rpc_method_handler(handle)
 
     def streaming(self, run: Streaming) -> grpc.RpcMethodHandler[bytes, bytes]:
-        """The handler of a method with a stream of responses."""
+        """The handler of a method with a stream of responses. A caller that goes away closes the generator."""
 
-        async def handle(payload: bytes, context: Context) -> AsyncIterator[bytes]:
-            call = _Call(self._name)
+        async def handle(payload: bytes, context: Context) -> AsyncGenerator[bytes, None]:
+            log = CallLog(self._name)
             try:
-                request = call.request = self._parse(payload)
+                request = log.request = self._parse(payload)
                 async with aclosing(run(request, self._deadline(context))) as responses:
                     async for response in responses:
-                        call.response = response
                         yield self._serialize(response)
             except CancelledError:
-                call.cancelled()
+                log.cancelled()
                 raise
             except Exception as error:  # noqa: BLE001
-                await _abort(context, call.failed(error))
-            call.done()
+                await _abort(context, error, log)
+            log.served()
 
         return grpc.unary_stream_rpc_method_handler(handle)
+
+    def _parse(self, payload: bytes) -> Message:
+        if len(payload) > self._max_message_bytes:
+            raise ResourceExhausted(
+                "MESSAGE_TOO_LARGE",
+                f"the request has {len(payload)} bytes, at most {self._max_message_bytes} are taken; "
+                "send fewer records in a call",
+                facts={"size_bytes": len(payload), "limit_bytes": self._max_message_bytes},
+            )
+        try:
+            return self._request_class.FromString(payload)
+        except DecodeError as error:
+            name = self._request_class.DESCRIPTOR.full_name
+            raise InvalidArgument("UNDECODABLE", "request", f"the bytes are no {name}") from error
+
+    def _deadline(self, context: Context) -> Deadline:
+        remaining: float | None = context.time_remaining()
+        return Deadline.after(self._default_deadline_s if remaining is None else min(remaining, MAX_DEADLINE_S))
+
+    def _serialize(self, response: Message) -> bytes:
+        try:
+            answer = response.SerializeToString()
+        except EncodeError as error:  # beyond protobuf's own 2 GiB
+            raise self._response_too_large("2 GiB or more") from error
+        if len(answer) > self._max_message_bytes:
+            raise self._response_too_large(f"{len(answer)} bytes")
+        return answer
+
+    def _response_too_large(self, size: str) -> ResourceExhausted:
+        return ResourceExhausted(
+            "RESPONSE_TOO_LARGE",
+            f"the response has {size}, at most {self._max_message_bytes} bytes are sent; lower `limit` "
+            "or the number of `ids`, or leave out `include_vector` or `include_metadata`",
+            facts={"size": size, "limit_bytes": self._max_message_bytes},
+        )
+
+
+async def _abort(context: Context, error: Exception, log: CallLog) -> Never:
+    """Ends the call with the error's status. An exception that nobody foresaw keeps its text to the log."""
+    told = error if isinstance(error, PodrouteError) else internal_error()
+    log.failed(told, error)
+    status = to_status(told)
+    await context.abort(code_of(told), status.message, ((DETAILS_KEY, status.SerializeToString()),))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from podroute.v1 import filter_pb2
+
 from podroute_router.errors import InvalidArgument
 from podroute_router.filters import (
     MAX_DEPTH,
@@ -20,7 +21,7 @@ from podroute_router.filters import (
     check_filter,
 )
 
-_OPERATORS: Final = {
+_OPERATORS: Final[dict[int, Operator]] = {
     filter_pb2.OPERATOR_EQ: Operator.EQ,
     filter_pb2.OPERATOR_NE: Operator.NE,
     filter_pb2.OPERATOR_LT: Operator.LT,

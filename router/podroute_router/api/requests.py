@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-
 from podroute.v1 import collection_service_pb2, record_pb2, route_pb2, vector_service_pb2
+
 from podroute_router.api.filter_requests import to_filter
 from podroute_router.config import Limits
 from podroute_router.domain import AccessPath, Metric, Record, Search, SearchParams, Selection, Vector
@@ -27,12 +27,12 @@ DEFAULT_PAGE_SIZE = 100
 DEFAULT_M = 16
 DEFAULT_EF_CONSTRUCTION = 64
 
-_PATHS: Final = {
+_PATHS: Final[dict[int, AccessPath]] = {
     route_pb2.ACCESS_PATH_UNSPECIFIED: AccessPath.AUTO,
     route_pb2.ACCESS_PATH_DIRECT: AccessPath.DIRECT,
     route_pb2.ACCESS_PATH_FDW: AccessPath.FDW,
 }
-_METRICS: Final = {
+_METRICS: Final[dict[int, Metric | None]] = {
     record_pb2.METRIC_UNSPECIFIED: None,
     record_pb2.METRIC_COSINE: Metric.COSINE,
     record_pb2.METRIC_L2: Metric.L2,
@@ -57,12 +57,8 @@ def to_metric(metric: int) -> Metric | None:
 
 
 def to_vector(message: record_pb2.Vector, field: str) -> Vector:
-    """The components, finite; there are 1 to 16000 of them."""
+    """The components, finite; how many there are is the engine's to check."""
     vector = np.array(message.values, dtype=np.float32)
-    if not 1 <= len(vector) <= MAX_DIMENSION:
-        raise InvalidArgument(
-            "VECTOR_LENGTH", field, f"needs 1 to {MAX_DIMENSION} components", limit=MAX_DIMENSION, length=len(vector)
-        )
     if not np.isfinite(vector).all():
         raise InvalidArgument("VECTOR_NOT_FINITE", field, "components must be finite float32, neither NaN nor infinite")
     return vector

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-
 from podroute.v1 import collection_service_pb2, record_pb2, route_pb2, shard_map_service_pb2, vector_service_pb2
+
 from podroute_router.domain import (
     AccessPath,
     Collection,
@@ -21,6 +21,9 @@ from podroute_router.domain import (
 )
 from podroute_router.shard_map import ShardMap
 
+if TYPE_CHECKING:
+    from podroute_router.collections import PodStatus
+
 _PATHS: Final = {
     AccessPath.AUTO: route_pb2.ACCESS_PATH_UNSPECIFIED,
     AccessPath.DIRECT: route_pb2.ACCESS_PATH_DIRECT,
@@ -31,6 +34,12 @@ _METRICS: Final = {
     Metric.L2: record_pb2.METRIC_L2,
     Metric.INNER_PRODUCT: record_pb2.METRIC_INNER_PRODUCT,
     Metric.L1: record_pb2.METRIC_L1,
+}
+_POD_STATES: Final = {
+    "SERVING": shard_map_service_pb2.POD_STATE_SERVING,
+    "UNREACHABLE": shard_map_service_pb2.POD_STATE_UNREACHABLE,
+    "UNCONFIGURED": shard_map_service_pb2.POD_STATE_UNCONFIGURED,
+    "UNKNOWN": shard_map_service_pb2.POD_STATE_UNSPECIFIED,
 }
 _VALUES_TAG: Final = bytes([record_pb2.Vector.DESCRIPTOR.fields_by_name["values"].number << 3 | 2])
 
@@ -110,4 +119,19 @@ def from_shard_map(shard_map: ShardMap) -> shard_map_service_pb2.ShardMap:
         revision=shard_map.revision,
         pods=sorted(shard_map.pods),
         collections=[from_collection(collection) for _, collection in sorted(shard_map.collections.items())],
+    )
+
+
+def from_pods(pods: Iterable[PodStatus]) -> shard_map_service_pb2.ListPodsResponse:
+    """What this router knows of each pod, in code-point order of their names."""
+    return shard_map_service_pb2.ListPodsResponse(
+        pods=[
+            shard_map_service_pb2.Pod(
+                name=pod.name,
+                state=_POD_STATES[pod.state.name],
+                collection_count=pod.collection_count,
+                on_primary=pod.on_primary,
+            )
+            for pod in sorted(pods, key=lambda pod: pod.name)
+        ]
     )

@@ -1,10 +1,14 @@
 -- The statements of store.py: a name, a purpose, the statement. Parameters are $1, $2, …
 
 -- name: find_catalog
--- Tells whether the schema exists, and whether it holds a catalog.
+-- Tells whether the schema exists, and whether it holds a catalog. (to_regclass would be wrong: a session that waited
+-- for lock_migration may still remember that there was no such table.)
 select
-    pg_catalog.to_regnamespace('podroute_catalog') is not null,
-    pg_catalog.to_regclass('podroute_catalog.schema_version') is not null
+    exists (select from pg_catalog.pg_namespace where nspname = 'podroute_catalog'),
+    exists (
+        select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = 'podroute_catalog' and c.relname = 'schema_version'
+    )
 
 -- name: read_version
 -- Reads the version of the schema and the oldest router that can work with it.

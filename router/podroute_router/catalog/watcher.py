@@ -73,7 +73,7 @@ class ShardMapSource:
 
     @property
     def age_s(self) -> float | None:
-        """Seconds since the catalog last said that the map is its own; None where it never has."""
+        """Seconds since the catalog was last asked and had this map; None where it was never reached."""
         return None if self._confirmed_at is None else time.monotonic() - self._confirmed_at
 
     def subscribe(self, callback: Subscriber) -> None:
@@ -197,13 +197,13 @@ class ShardMapSource:
         if not self._migrated:
             await self._store.migrate(deadline)
             self._migrated = True
-        full, self._full = self._full, False
+        full, self._full, began = self._full, False, time.monotonic()
         try:
             loaded = await self._store.load(self._current, deadline, full=full)
         except BaseException:
             self._full = self._full or full
             raise
-        is_first, self._confirmed_at = self._confirmed_at is None, time.monotonic()
+        is_first, self._confirmed_at = self._confirmed_at is None, began
         is_new = loaded is not self._current and loaded != self._current
         if is_new:
             self._adopt(loaded)

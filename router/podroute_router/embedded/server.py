@@ -169,7 +169,8 @@ class Server:
             "lc_messages": "C",
             "logging_collector": "off",
             "log_destination": "stderr",
-            **({} if self._fsync else {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}),
+            # Commits stay synchronous: what was acknowledged survives `kill` either way.
+            **({} if self._fsync else {"fsync": "off", "full_page_writes": "off"}),
             **self._settings,
         }
         configuration = self.folder / "postgresql.conf"
@@ -255,7 +256,7 @@ class Server:
                 self.kill()
 
     def kill(self) -> None:
-        """Ends all of the server's processes as a power failure would, and waits until they and the port are gone."""
+        """Ends all of the server's processes at once (SIGKILL), and waits until they and the port are gone."""
         postmaster = self._postmaster()
         pid = self.pid
         # Stopped first: it must not fork while its children are counted, nor see them die.

@@ -1,0 +1,84 @@
+"""The log of one call: one line, at debug where it was served, louder where it failed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+import grpc
+import structlog
+from google.protobuf.message import Message
+
+from podroute_router.api.status import code_of
+from podroute_router.errors import AlreadyExists, InvalidArgument, NotFound, PodrouteError, Unsupported
+
+MAX_NAME = 64
+"""Characters of a collection name that are logged: a caller may send anything."""
+
+_CALLERS_MISTAKES = (InvalidArgument, NotFound, AlreadyExists, Unsupported)
+
+_level = logging.getLogger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class CallLog:
+    """What is known of a call while it runs, and the line that it ends in.
+
+    `request` and `response` are set as soon as they are there.
+    """
+
+    __slots__ = ("_method", "_started", "request", "response")
+
+    def __init__(self, method: str) -> None:
+        self._method = method
+        self._started = time.perf_counter()
+        self.request: Message | None = None
+        self.response: Message | None = None
+
+    def served(self) -> None:
+        """The call ended well."""
+        if _level.isEnabledFor(logging.DEBUG):
+            _log.debug("call", **self._facts(), code=grpc.StatusCode.OK.name)
+
+    def cancelled(self) -> None:
+        """The caller has gone, or the router stops."""
+        if _level.isEnabledFor(logging.DEBUG):
+            _log.debug("call", **self._facts(), code=grpc.StatusCode.CANCELLED.name)
+
+    def failed(self, told: PodrouteError, error: BaseException) -> None:
+        """The call ended in an error: `told` to the caller, `error` as it was raised."""
+        code = code_of(told)
+        facts = {**told.facts, **self._facts()}
+        level = logging.INFO if isinstance(told, _CALLERS_MISTAKES) else logging.WARNING
+        trace: dict[str, Any] = {}
+        if code is grpc.StatusCode.INTERNAL:
+            level, trace = logging.ERROR, {"exc_info": error}
+        facts |= {"code": code.name, "reason": told.reason, "error": str(error), "cause": _causes(error)}
+        _log.log(level, "call failed", **facts, **trace)
+
+    def _facts(self) -> dict[str, object]:
+        facts: dict[str, object] = {"method": self._method}
+        name = getattr(self.request, "collection", None) or getattr(self.request, "name", None)
+        if isinstance(name, str):
+            facts["collection"] = name[:MAX_NAME]
+        route = getattr(self.response, "route", None)
+        if route is not None:
+            facts["path"] = type(route).DESCRIPTOR.fields_by_name["path"].enum_type.values_by_number[route.path].name
+            facts["pods"] = list(route.pods)
+        facts["ms"] = round((time.perf_counter() - self._started) * 1000, 2)
+        return facts
+
+
+def _causes(error: BaseException) -> str | None:
+    """The chain of exceptions that led to the error, nearest first; None where there is none."""
+    causes = []
+    cause = _cause(error)
+    while cause is not None:
+        causes.append(f"{type(cause).__name__}: {cause}")
+        cause = _cause(cause)
+    return "; ".join(causes) or None
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    return error.__cause__ or (None if error.__suppress_context__ else error.__context__)

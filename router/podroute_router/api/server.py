@@ -1,0 +1,108 @@
+"""The gRPC server: its services, health, reflection and transport settings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.internal import api_implementation
+from google.protobuf.message_factory import GetMessageClass
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as grpc_health
+from grpc_reflection.v1alpha import reflection
+from podroute.v1 import collection_service_pb2, shard_map_service_pb2, vector_service_pb2
+
+from podroute_router.api.calls import Method
+from podroute_router.api.servicers import CollectionService, ShardMapService, VectorService
+from podroute_router.config import Config, ConfigError
+
+if TYPE_CHECKING:
+    from podroute_router.collections import Collections
+    from podroute_router.engine import Engine
+
+TRANSPORT_FACTOR: Final = 2
+TRANSPORT_LEAST_BYTES: Final = 64 * 1024 * 1024
+"""A request beyond `max_message_bytes` is read, and refused with a reason, up to twice that or 64 MiB, whichever is
+more. Beyond that gRPC refuses it unread with RESOURCE_EXHAUSTED and no ErrorInfo, so that memory stays bounded."""
+
+MIN_PING_INTERVAL_MS: Final = 500
+"""Clients may send keepalive pings as often as this, with calls in flight or without."""
+
+_INT32_MAX: Final = 2**31 - 1
+_HUMP: Final = re.compile(r"(?<!^)(?=[A-Z])")
+
+
+def build_grpc_server(
+    config: Config, engine: Engine, collections: Collections, health: grpc_health.HealthServicer
+) -> grpc.aio.Server:
+    """A server with every service, neither bound nor started. Needs a running event loop.
+
+    Args:
+        config: limits, deadlines and the reflection switch.
+        engine: serves the data plane.
+        collections: serves the control plane.
+        health: its states are the caller's to set.
+    """
+    if api_implementation.Type() != "upb":
+        raise ConfigError(f"protobuf runs on {api_implementation.Type()!r}, which is far too slow; install it with upb")
+    server = grpc.aio.server(options=_options(config))
+    services: Mapping[ServiceDescriptor, object] = {
+        _service(vector_service_pb2, "VectorService"): VectorService(engine, config.limits),
+        _service(collection_service_pb2, "CollectionService"): CollectionService(collections),
+        _service(shard_map_service_pb2, "ShardMapService"): ShardMapService(collections),
+    }
+    server.add_generic_rpc_handlers(
+        [_handler(descriptor, servicer, config) for descriptor, servicer in services.items()]
+    )
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    if config.router.reflection:
+        names = [descriptor.full_name for descriptor in services]
+        names += [_service(health_pb2, "Health").full_name, reflection.SERVICE_NAME]
+        reflection.enable_server_reflection(names, server)
+    return server
+
+
+def bind(server: grpc.aio.Server, listen: str) -> int:
+    """Binds the server to `address:port` and returns the port; raises ConfigError where that is taken."""
+    try:
+        port = server.add_insecure_port(listen)
+    except RuntimeError as error:
+        raise ConfigError(f"router.listen: cannot listen on {listen}; is the port taken?") from error
+    if port == 0:
+        raise ConfigError(f"router.listen: cannot listen on {listen}; is the port taken?")
+    return port
+
+
+def _options(config: Config) -> list[tuple[str, int]]:
+    most = config.limits.max_message_bytes
+    return [
+        ("grpc.so_reuseport", 0),  # on, two routers would share a port in silence
+        ("grpc.max_receive_message_length", min(max(TRANSPORT_FACTOR * most, TRANSPORT_LEAST_BYTES), _INT32_MAX)),
+        ("grpc.max_send_message_length", -1),  # `calls.Method` has the bound, and a reason
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
+        ("grpc.http2.max_ping_strikes", 0),
+    ]
+
+
+def _service(module: Any, name: str) -> ServiceDescriptor:
+    descriptor: ServiceDescriptor = module.DESCRIPTOR.services_by_name[name]
+    return descriptor
+
+
+def _handler(descriptor: ServiceDescriptor, servicer: object, config: Config) -> grpc.GenericRpcHandler:
+    """The service's handler; `CreateIndex` of the contract is `create_index` of the servicer."""
+    handlers = {}
+    for rpc in descriptor.methods:
+        method = Method(
+            f"{descriptor.name}/{rpc.name}",
+            GetMessageClass(rpc.input_type),
+            max_message_bytes=config.limits.max_message_bytes,
+            default_deadline_s=config.timeouts.index_s if rpc.name == "CreateIndex" else config.timeouts.default_s,
+        )
+        run = getattr(servicer, _HUMP.sub("_", rpc.name).lower())
+        handlers[rpc.name] = method.streaming(run) if rpc.server_streaming else method.unary(run)
+    return grpc.method_handlers_generic_handler(descriptor.full_name, handlers)

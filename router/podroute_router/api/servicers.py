@@ -1,0 +1,141 @@
+"""The services of the contract: each RPC converts, asks the engine or the control plane, and converts back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from podroute.v1 import collection_service_pb2, shard_map_service_pb2, vector_service_pb2
+
+from podroute_router.api import requests, responses
+from podroute_router.api.filter_requests import to_filter
+from podroute_router.config import Limits
+from podroute_router.domain import Deadline
+from podroute_router.names import check_collection_name
+
+if TYPE_CHECKING:
+    from podroute_router.collections import Collections
+    from podroute_router.engine import Engine
+
+
+class VectorService:
+    """The data plane."""
+
+    def __init__(self, engine: Engine, limits: Limits) -> None:
+        self._engine = engine
+        self._limits = limits
+
+    async def upsert(
+        self, request: vector_service_pb2.UpsertRequest, deadline: Deadline
+    ) -> vector_service_pb2.UpsertResponse:
+        """Writes records."""
+        collection, path = check_collection_name(request.collection, "collection"), requests.to_path(request.path)
+        records = requests.to_records(request, self._limits)
+        count, route = await self._engine.upsert(collection, records, path, deadline)
+        return vector_service_pb2.UpsertResponse(upserted_count=count, route=responses.from_route(route))
+
+    async def query(
+        self, request: vector_service_pb2.QueryRequest, deadline: Deadline
+    ) -> vector_service_pb2.QueryResponse:
+        """Finds the nearest records."""
+        collection, path = check_collection_name(request.collection, "collection"), requests.to_path(request.path)
+        search = requests.to_search(request, self._limits)
+        result, route = await self._engine.query(collection, search, path, deadline)
+        return responses.from_query(result, route)
+
+    async def fetch(
+        self, request: vector_service_pb2.FetchRequest, deadline: Deadline
+    ) -> vector_service_pb2.FetchResponse:
+        """Reads records by id."""
+        collection, path = check_collection_name(request.collection, "collection"), requests.to_path(request.path)
+        ids = requests.to_ids(request.ids, "ids", self._limits.max_fetch_ids)
+        found, missing, route = await self._engine.fetch(collection, ids, path, deadline)
+        return responses.from_fetch(found, missing, route)
+
+    async def delete(
+        self, request: vector_service_pb2.DeleteRequest, deadline: Deadline
+    ) -> vector_service_pb2.DeleteResponse:
+        """Deletes records."""
+        collection, path = check_collection_name(request.collection, "collection"), requests.to_path(request.path)
+        selection = requests.to_selection(request, self._limits)
+        count, route = await self._engine.delete(collection, selection, path, deadline)
+        return vector_service_pb2.DeleteResponse(deleted_count=count, route=responses.from_route(route))
+
+    async def count(
+        self, request: vector_service_pb2.CountRequest, deadline: Deadline
+    ) -> vector_service_pb2.CountResponse:
+        """Counts records."""
+        collection, path = check_collection_name(request.collection, "collection"), requests.to_path(request.path)
+        condition = to_filter(request.filter) if request.HasField("filter") else None
+        count, route = await self._engine.count(collection, condition, path, deadline)
+        return vector_service_pb2.CountResponse(count=count, route=responses.from_route(route))
+
+
+class CollectionService:
+    """The control plane of collections."""
+
+    def __init__(self, collections: Collections) -> None:
+        self._collections = collections
+
+    async def create_collection(
+        self, request: collection_service_pb2.CreateCollectionRequest, deadline: Deadline
+    ) -> collection_service_pb2.CreateCollectionResponse:
+        """Makes an empty collection."""
+        name, dimension = check_collection_name(request.name, "name"), requests.to_dimension(request)
+        metric, pod = requests.to_metric(request.metric), requests.to_pod(request)
+        collection = await self._collections.create(name, dimension, metric, pod, deadline)
+        return collection_service_pb2.CreateCollectionResponse(collection=responses.from_collection(collection))
+
+    async def get_collection(
+        self, request: collection_service_pb2.GetCollectionRequest, deadline: Deadline
+    ) -> collection_service_pb2.GetCollectionResponse:
+        """Looks a collection up."""
+        collection = await self._collections.get(check_collection_name(request.name, "name"), deadline)
+        return collection_service_pb2.GetCollectionResponse(collection=responses.from_collection(collection))
+
+    async def list_collections(
+        self, request: collection_service_pb2.ListCollectionsRequest, deadline: Deadline
+    ) -> collection_service_pb2.ListCollectionsResponse:
+        """A page of collections."""
+        size = requests.to_page_size(request.page_size)
+        page, next_token = await self._collections.page(size, request.page_token, deadline)
+        collections = [responses.from_collection(collection) for collection in page]
+        return collection_service_pb2.ListCollectionsResponse(collections=collections, next_page_token=next_token)
+
+    async def delete_collection(
+        self, request: collection_service_pb2.DeleteCollectionRequest, deadline: Deadline
+    ) -> collection_service_pb2.DeleteCollectionResponse:
+        """Deletes a collection with its records."""
+        await self._collections.delete(check_collection_name(request.name, "name"), deadline)
+        return collection_service_pb2.DeleteCollectionResponse()
+
+    async def create_index(
+        self, request: collection_service_pb2.CreateIndexRequest, deadline: Deadline
+    ) -> AsyncGenerator[collection_service_pb2.CreateIndexResponse, None]:
+        """Builds an index: progress, then the index."""
+        name, metric = check_collection_name(request.collection, "collection"), requests.to_metric(request.metric)
+        m, ef_construction = requests.to_hnsw(request)
+        async with aclosing(self._collections.create_index(name, metric, m, ef_construction, deadline)) as events:
+            async for event in events:
+                yield responses.from_index_event(event)
+
+
+class ShardMapService:
+    """What the router routes by."""
+
+    def __init__(self, collections: Collections) -> None:
+        self._collections = collections
+
+    async def get_shard_map(
+        self, _request: shard_map_service_pb2.GetShardMapRequest, _deadline: Deadline
+    ) -> shard_map_service_pb2.GetShardMapResponse:
+        """The whole map."""
+        shard_map = responses.from_shard_map(self._collections.shard_map())
+        return shard_map_service_pb2.GetShardMapResponse(shard_map=shard_map)
+
+    async def list_pods(
+        self, _request: shard_map_service_pb2.ListPodsRequest, _deadline: Deadline
+    ) -> shard_map_service_pb2.ListPodsResponse:
+        """The pods, with what this router knows of each."""
+        return responses.from_pods(self._collections.pods())

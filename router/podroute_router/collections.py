@@ -1,0 +1,255 @@
+"""The control plane: makes, finds, lists, indexes and deletes collections, and tells of the pods."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from podroute_router.backend import CollectionStore, MapFollower
+from podroute_router.config import Config
+from podroute_router.domain import Collection, Deadline, HnswIndex, Index, IndexProgress, Metric, Placement
+from podroute_router.engine import MapSource, find_collection
+from podroute_router.errors import (
+    AlreadyExists,
+    InvalidArgument,
+    NotFound,
+    PodrouteError,
+    Unavailable,
+)
+from podroute_router.names import check_collection_name
+from podroute_router.shard_map import ShardMap
+from podroute_router.wrappers import within
+
+HNSW_MAX_DIMENSION = 2000
+"""pgvector's bound for indexes over float32 vectors."""
+
+DEFAULT_PAGE = 100
+SCHEMA = "vecs"
+"""Schema of new collections' tables, as the vecs client has it."""
+
+_FOLLOW_S = 5.0
+"""Bound on readying the FDW path after a change."""
+
+_log = logging.getLogger(__name__)
+
+
+class PodState(Enum):
+    """What this router knows of a pod."""
+
+    UNKNOWN = "unknown"
+    SERVING = "serving"
+    UNREACHABLE = "unreachable"
+    UNCONFIGURED = "unconfigured"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodStatus:
+    """A pod as this router sees it."""
+
+    name: str
+    state: PodState
+    collection_count: int
+    on_primary: bool
+
+
+class Catalog(Protocol):
+    """Where the shard map is kept."""
+
+    async def add_collection(self, collection: Collection, deadline: Deadline) -> Collection:
+        """Adds it, and returns it as stored; raises AlreadyExists."""
+        ...
+
+    async def remove_collection(self, name: str, deadline: Deadline) -> bool:
+        """Removes it; False where it was gone already."""
+        ...
+
+
+class Collections:
+    """Serves the control plane.
+
+    Args:
+        config: which pods this router can reach.
+        maps: the shard map.
+        catalog: where changes of it are written.
+        store: makes and drops tables on pods.
+        followers: backends whose objects follow the shard map.
+        pod_states: what is known of each pod; kept by the prober.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        maps: MapSource,
+        catalog: Catalog,
+        store: CollectionStore,
+        followers: Sequence[MapFollower],
+        pod_states: Mapping[str, PodState],
+    ) -> None:
+        self._config = config
+        self._maps = maps
+        self._catalog = catalog
+        self._store = store
+        self._followers = followers
+        self._pod_states = pod_states
+
+    async def create(
+        self, name: str, dimension: int, metric: Metric | None, pod: str | None, deadline: Deadline
+    ) -> Collection:
+        """Makes an empty collection on the pod named, or on the reachable one with the fewest records."""
+        return await within(deadline, self._create(name, dimension, metric or Metric.COSINE, pod, deadline))
+
+    async def get(self, name: str, deadline: Deadline) -> Collection:
+        """The collection of that name."""
+        found, _ = await find_collection(self._maps, check_collection_name(name, "name"), deadline)
+        return found
+
+    async def page(self, page_size: int, page_token: str, deadline: Deadline) -> tuple[list[Collection], str]:
+        """A page of collections by name, of the newest map, and the token of the next page; empty on the last."""
+        after = _decode_token(page_token)
+        collections = (await self._newest_map(deadline)).collections
+        names = sorted(name for name in collections if name > after)
+        page = names[: page_size or DEFAULT_PAGE]
+        token = _encode_token(page[-1]) if len(page) < len(names) else ""
+        return [collections[name] for name in page], token
+
+    async def delete(self, name: str, deadline: Deadline) -> None:
+        """Deletes a collection with its records. First the table: where the rest fails, the call can be repeated."""
+        found = await self.get(name, deadline)
+        await within(deadline, self._delete(found, deadline))
+
+    async def create_index(
+        self, name: str, metric: Metric | None, m: int | None, ef_construction: int | None, deadline: Deadline
+    ) -> AsyncGenerator[IndexProgress | Index]:
+        """Builds an HNSW index: progress any number of times, then the index."""
+        found, _ = await find_collection(self._maps, name, deadline)
+        if found.dimension > HNSW_MAX_DIMENSION:
+            raise InvalidArgument(
+                "DIMENSION_NOT_INDEXABLE",
+                "hnsw",
+                f"indexes vectors of at most {HNSW_MAX_DIMENSION} components; collection {name!r} has "
+                f"{found.dimension}",
+                limit=HNSW_MAX_DIMENSION,
+            )
+        index = HnswIndex(metric=metric or found.metric, m=m, ef_construction=ef_construction)
+        async with aclosing(self._store.create_index(found, index, deadline)) as events:
+            while (event := await within(deadline, _next(events))) is not None:
+                yield event
+
+    def shard_map(self) -> ShardMap:
+        """The map that this router routes by."""
+        return self._maps.current
+
+    def pods(self) -> list[PodStatus]:
+        """The pods by name."""
+        shard_map = self._maps.current
+        counts = shard_map.collection_counts()
+        return [
+            PodStatus(
+                name=pod,
+                state=self._state(pod),
+                collection_count=counts[pod],
+                on_primary=self._config.is_on_primary(pod),
+            )
+            for pod in sorted(shard_map.pods)
+        ]
+
+    async def follow(self, shard_map: ShardMap, deadline: Deadline) -> None:
+        """Readies on every path what follows from the map."""
+        for follower in self._followers:
+            await within(deadline, follower.follow(shard_map, deadline))
+
+    async def _newest_map(self, deadline: Deadline) -> ShardMap:
+        try:
+            return await self._maps.refresh(deadline)
+        except Unavailable:  # the catalog is down: the map that is served by is the newest there is
+            return self._maps.current
+
+    def _state(self, pod: str) -> PodState:
+        if pod not in self._config.pods:
+            return PodState.UNCONFIGURED
+        return self._pod_states.get(pod, PodState.UNKNOWN)
+
+    async def _create(
+        self, name: str, dimension: int, metric: Metric, pod: str | None, deadline: Deadline
+    ) -> Collection:
+        shard_map = await self._maps.refresh(deadline)
+        if name in shard_map.collections:
+            raise _taken(name)
+        if pod is not None and pod not in shard_map.pods:
+            raise NotFound("POD_NOT_FOUND", f"there is no pod {pod!r}", facts={"pod": pod})
+        chosen = pod or await self._place(shard_map, deadline)
+        wanted = Collection(
+            name=name,
+            dimension=dimension,
+            metric=metric,
+            placement=Placement(pod=chosen, schema=SCHEMA, table=name),
+        )
+        await self._store.create_collection(wanted, deadline)
+        try:
+            stored = await self._catalog.add_collection(wanted, deadline)
+        except AlreadyExists:
+            # Another caller was first. Where it chose another pod, the empty table here is nobody's.
+            winner = (await self._maps.refresh(deadline)).collections.get(name)
+            if winner is not None and winner.placement.pod != chosen:
+                await self._store.drop_collection(wanted, deadline)
+            raise
+        await self._follow_now(deadline)
+        return stored
+
+    async def _delete(self, collection: Collection, deadline: Deadline) -> None:
+        await self._store.drop_collection(collection, deadline)
+        await self._catalog.remove_collection(collection.name, deadline)
+        await self._follow_now(deadline)
+
+    async def _follow_now(self, deadline: Deadline) -> None:
+        """Knows the change at once, on every path, so that the caller's next call meets it.
+
+        The change itself stands already, so a failure here is no failure of the call: the router goes on trying.
+        """
+        try:
+            shard_map = await self._maps.refresh(deadline)
+            await self.follow(shard_map, Deadline.after(min(_FOLLOW_S, deadline.remaining_s() / 2)))
+        except PodrouteError as error:
+            _log.warning("a change of the shard map is not known on every path yet: %s", error.__cause__ or error)
+
+    async def _place(self, shard_map: ShardMap, deadline: Deadline) -> str:
+        """The pod with the fewest records among those that answer; then the fewest collections; then by name."""
+        pods = sorted(pod for pod in shard_map.pods if pod in self._config.pods)
+        budget = Deadline.after(deadline.remaining_s() / 2)
+        answers = await asyncio.gather(
+            *(within(budget, self._store.record_estimate(pod, budget)) for pod in pods), return_exceptions=True
+        )
+        counts = shard_map.collection_counts()
+        loads = [
+            (answer, counts[pod], pod) for pod, answer in zip(pods, answers, strict=True) if isinstance(answer, int)
+        ]
+        if not loads:
+            raise Unavailable("NO_POD", "no pod can be reached to place the collection on", retry_after_s=1.0)
+        return min(loads)[2]
+
+
+async def _next(events: AsyncIterator[IndexProgress | Index]) -> IndexProgress | Index | None:
+    return await anext(events, None)
+
+
+def _taken(name: str) -> AlreadyExists:
+    return AlreadyExists("COLLECTION_EXISTS", f"there is a collection {name!r} already", facts={"collection": name})
+
+
+def _encode_token(name: str) -> str:
+    return base64.urlsafe_b64encode(name.encode()).decode()
+
+
+def _decode_token(token: str) -> str:
+    try:
+        return base64.b64decode(token.encode(), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, UnicodeError) as error:
+        raise InvalidArgument("PAGE_TOKEN", "page_token", "is not one that this service gave out") from error

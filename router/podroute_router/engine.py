@@ -1,0 +1,203 @@
+"""Route, backend, result: the orchestration of every data-plane call."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from podroute_router.backend import Backend, Backends
+from podroute_router.domain import (
+    AccessPath,
+    Collection,
+    Deadline,
+    Match,
+    Query,
+    QueryResult,
+    Record,
+    Route,
+    Search,
+    Selection,
+    Vector,
+)
+from podroute_router.errors import InvalidArgument, NotFound, Unreachable, Unsupported
+from podroute_router.filters import Filter
+from podroute_router.shard_map import ShardMap
+
+T = TypeVar("T")
+
+
+class MapSource(Protocol):
+    """Where the shard map comes from."""
+
+    @property
+    def current(self) -> ShardMap:
+        """The newest map known."""
+        ...
+
+    async def refresh(self, deadline: Deadline) -> ShardMap:
+        """The newest map there is."""
+        ...
+
+
+async def find_collection(maps: MapSource, name: str, deadline: Deadline) -> tuple[Collection, ShardMap]:
+    """A collection and the map that has it; asks the catalog before it says that there is none.
+
+    Raises:
+        NotFound: there is no collection of that name, as far as can be known.
+    """
+    shard_map = maps.current
+    if name not in shard_map.collections:  # another router may just have made it
+        shard_map = await maps.refresh(deadline)
+    return shard_map.collection(name), shard_map
+
+
+class Engine:
+    """Serves the data plane.
+
+    Args:
+        maps: the shard map.
+        backends: the backend of each access path.
+        is_on_primary: whether a pod is the primary database itself.
+    """
+
+    def __init__(self, *, maps: MapSource, backends: Backends, is_on_primary: Callable[[str], bool]) -> None:
+        self._maps = maps
+        self._backends = backends
+        self._is_on_primary = is_on_primary
+
+    async def upsert(
+        self, collection: str, records: Sequence[Record], path: AccessPath, deadline: Deadline
+    ) -> tuple[int, Route]:
+        """Writes records, the last of each id, in one transaction; returns how many ids there were."""
+        found, shard_map = await find_collection(self._maps, collection, deadline)
+        for i, record in enumerate(records):
+            _check_dimension(record.vector, found, f"records[{i}].vector")
+        folded = list({record.id: record for record in records}.values())
+        return await self._serve(found, shard_map, path, lambda backend: backend.upsert(found, folded, deadline))
+
+    async def query(
+        self, collection: str, search: Search, path: AccessPath, deadline: Deadline
+    ) -> tuple[QueryResult, Route]:
+        """The nearest records, nearest first and ties by id."""
+        found, shard_map = await find_collection(self._maps, collection, deadline)
+        if isinstance(search.target, str):
+            return await self._serve(
+                found, shard_map, path, lambda backend: _query_by_id(backend, found, search, deadline)
+            )
+        query = _as_query(search, search.target, found)
+        result, route = await self._serve(found, shard_map, path, lambda backend: backend.query(found, query, deadline))
+        return _finish(result, search), route
+
+    async def fetch(
+        self, collection: str, ids: Sequence[str], path: AccessPath, deadline: Deadline
+    ) -> tuple[list[Record], list[str], Route]:
+        """The records found, in the order of the ids, and the ids that no record has."""
+        found, shard_map = await find_collection(self._maps, collection, deadline)
+        distinct = list(dict.fromkeys(ids))
+        records, route = await self._serve(
+            found, shard_map, path, lambda backend: backend.fetch(found, distinct, deadline)
+        )
+        by_id = {record.id: record for record in records}
+        missing = [wanted for wanted in distinct if wanted not in by_id]
+        return [by_id[wanted] for wanted in distinct if wanted in by_id], missing, route
+
+    async def delete(
+        self, collection: str, selection: Selection, path: AccessPath, deadline: Deadline
+    ) -> tuple[int, Route]:
+        """Deletes the records selected and returns how many there were."""
+        found, shard_map = await find_collection(self._maps, collection, deadline)
+        return await self._serve(found, shard_map, path, lambda backend: backend.delete(found, selection, deadline))
+
+    async def count(
+        self, collection: str, filter: Filter | None, path: AccessPath, deadline: Deadline
+    ) -> tuple[int, Route]:
+        """How many records match."""
+        found, shard_map = await find_collection(self._maps, collection, deadline)
+        return await self._serve(found, shard_map, path, lambda backend: backend.count(found, filter, deadline))
+
+    async def _serve(
+        self,
+        collection: Collection,
+        shard_map: ShardMap,
+        path: AccessPath,
+        call: Callable[[Backend], Awaitable[T]],
+    ) -> tuple[T, Route]:
+        """Calls the backend of the path. AUTO takes FDW where the pod was not reached, never after that."""
+        if path is not AccessPath.AUTO:
+            return await call(self._backend(path)), self._route(collection, shard_map, path)
+        try:
+            return await call(self._backend(AccessPath.DIRECT)), self._route(collection, shard_map, AccessPath.DIRECT)
+        except Unreachable:
+            pod = collection.placement.pod
+            if AccessPath.FDW not in self._backends or self._is_on_primary(pod):
+                raise
+            result = await call(self._backend(AccessPath.FDW))
+            return result, self._route(collection, shard_map, AccessPath.FDW)
+
+    def _backend(self, path: AccessPath) -> Backend:
+        backend = self._backends.get(path)
+        if backend is None:
+            raise Unsupported("PATH_NOT_SERVED", f"this router serves no {path.name} path", facts={"path": path.value})
+        return backend
+
+    def _route(self, collection: Collection, shard_map: ShardMap, path: AccessPath) -> Route:
+        pod = collection.placement.pod
+        return Route(path=path, pods=(pod,), map_revision=shard_map.revision, on_primary=self._is_on_primary(pod))
+
+
+def _check_dimension(vector: Vector, collection: Collection, field: str) -> None:
+    if len(vector) != collection.dimension:
+        raise InvalidArgument(
+            "DIMENSION_MISMATCH",
+            field,
+            f"has {len(vector)} components, collection {collection.name!r} has {collection.dimension}",
+            collection=collection.name,
+            dimension=collection.dimension,
+        )
+
+
+def _as_query(search: Search, vector: Vector, collection: Collection) -> Query:
+    _check_dimension(vector, collection, "vector")
+    return Query(
+        vector=vector,
+        limit=search.limit,
+        metric=search.metric or collection.metric,
+        filter=search.filter,
+        params=search.params,
+        include_metadata=search.include_metadata,
+        include_vector=search.include_vector,
+    )
+
+
+async def _query_by_id(backend: Backend, collection: Collection, search: Search, deadline: Deadline) -> QueryResult:
+    """The neighbours of a stored record, without itself."""
+    wanted = str(search.target)
+    records = await backend.fetch(collection, [wanted], deadline)
+    if not records:
+        raise NotFound(
+            "RECORD_NOT_FOUND",
+            f"collection {collection.name!r} has no record with the id asked for",
+            facts={"collection": collection.name},
+        )
+    query = _as_query(search, np.asarray(records[0].vector), collection)
+    result = await backend.query(collection, replace(query, limit=query.limit + 1), deadline)
+    others = [match for match in result.matches if match.id != wanted]
+    return _finish(replace(result, matches=others), search)
+
+
+def _finish(result: QueryResult, search: Search) -> QueryResult:
+    """Sorted, cut to the limit and trimmed to the greatest distance."""
+    matches = sorted(result.matches, key=_rank)[: search.limit]
+    if search.max_distance is not None:
+        matches = [match for match in matches if match.distance <= search.max_distance]
+    return QueryResult(matches=matches, complete=result.complete)
+
+
+def _rank(match: Match) -> tuple[bool, float, str]:
+    """By distance, NaN last; then by id. Python compares strings by code point."""
+    unknown = math.isnan(match.distance)
+    return unknown, 0.0 if unknown else match.distance, match.id

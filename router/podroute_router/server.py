@@ -1,0 +1,188 @@
+"""The composition root: puts a router together from its configuration, runs it, and takes it apart."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Mapping
+from typing import Self
+
+import grpc
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health import aio as grpc_health
+
+from podroute_router.api.server import bind, build_grpc_server
+from podroute_router.backend import Backend, BackendContext, BackendFactory, CollectionStore, MapFollower
+from podroute_router.catalog.store import CatalogStore
+from podroute_router.catalog.watcher import ShardMapSource
+from podroute_router.collections import Collections, PodState
+from podroute_router.config import Config, ConfigError
+from podroute_router.domain import AccessPath, Deadline
+from podroute_router.engine import Engine
+from podroute_router.following import Following
+from podroute_router.plugins import load_backend_factories
+from podroute_router.postgres.pool import Pool
+from podroute_router.prober import Prober
+from podroute_router.shard_map import ShardMap
+from podroute_router.wrappers import CallsBounded, DeadlineKept
+
+SAVED_MAP = "shard_map.json"
+"""File of the saved shard map in `router.state_dir`."""
+
+CATALOG_CONNECTIONS = 2
+CATALOG_START_S = 5.0
+"""How long the catalog is waited for at start before the saved map is taken."""
+
+_Status = health_pb2.HealthCheckResponse.ServingStatus
+_log = logging.getLogger(__name__)
+
+
+class Router:
+    """A router that serves, from `start` to `stop`."""
+
+    def __init__(self, config: Config, factories: Mapping[str, BackendFactory]) -> None:
+        """Puts the parts together; nothing is connected yet. Needs a running event loop."""
+        self._config = config
+        self._backends = _open_backends(config, factories)
+        direct = self._backends[AccessPath.DIRECT]
+        if not isinstance(direct, CollectionStore):
+            raise ConfigError(f"router.direct_backend: {config.router.direct_backend!r} cannot make collections")
+        self._catalog_pool = Pool(
+            config.catalog_database,
+            size=CATALOG_CONNECTIONS,
+            linger_s=CATALOG_START_S,
+            connect_timeout_s=config.timeouts.connect_s,
+            facts={"database": "catalog"},
+        )
+        self._catalog = CatalogStore(self._catalog_pool)
+        state_dir = config.router.state_dir
+        self._maps = ShardMapSource(
+            database=config.catalog_database,
+            store=self._catalog,
+            timeouts=config.timeouts,
+            saved_map=state_dir / SAVED_MAP if state_dir is not None else None,
+        )
+        self._health = grpc_health.HealthServicer()
+        self._prober = Prober(
+            direct, config.pods, interval_s=config.timeouts.probe_interval_s, on_change=self._on_pod_change
+        )
+        self._collections = Collections(
+            config=config,
+            maps=self._maps,
+            catalog=self._catalog,
+            store=direct,
+            followers=[backend for backend in self._backends.values() if isinstance(backend, MapFollower)],
+            pod_states=self._prober.states,
+        )
+        self._following = Following(
+            {"registering pods": self._register_pods, "readying the FDW path": self._collections.follow}
+        )
+        self._server = self._build_server()
+        self.port = 0
+        """The port that is listened on; 0 before `start`."""
+
+    @classmethod
+    async def start(cls, config: Config, factories: Mapping[str, BackendFactory] | None = None) -> Self:
+        """A router that accepts calls.
+
+        Args:
+            config: the whole configuration.
+            factories: backends by name; None takes those of the installed plugins.
+
+        Raises:
+            config.ConfigError, plugins.PluginError, saved_map.SavedMapError: it cannot start so.
+            errors.PodrouteError: the catalog does not serve, and there is no saved map.
+        """
+        router = cls(config, load_backend_factories() if factories is None else factories)
+        try:
+            await router._start()
+        except BaseException:
+            await router.stop(grace_s=0)
+            raise
+        return router
+
+    @property
+    def address(self) -> str:
+        """Where callers reach it, as `host:port`."""
+        return f"{self._config.router.listen.rpartition(':')[0]}:{self.port}"
+
+    async def stop(self, *, grace_s: float | None = None) -> None:
+        """Says NOT_SERVING, lets the calls in flight end within the grace, and lets go of everything."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(self._config.timeouts.shutdown_s if grace_s is None else grace_s)
+        await self._prober.close()
+        await self._following.close()
+        await self._maps.close()
+        for backend in self._backends.values():
+            await backend.close()
+        await self._catalog_pool.close()
+
+    async def _start(self) -> None:
+        self.port = bind(self._server, self._config.router.listen)
+        self._maps.subscribe(self._following.notice)
+        await self._maps.start(CATALOG_START_S)
+        self._following.notice(self._maps.current)
+        self._following.start()
+        self._prober.start()
+        await self._health.set("", _Status.SERVING)
+        await self._server.start()
+
+    def _build_server(self) -> grpc.aio.Server:
+        config = self._config
+        wrapped = {
+            path: DeadlineKept(CallsBounded(backend, limit=config.limits.calls_per_pod))
+            for path, backend in self._backends.items()
+        }
+        engine = Engine(maps=self._maps, backends=wrapped, is_on_primary=config.is_on_primary)
+        return build_grpc_server(config, engine, self._collections, self._health)
+
+    async def _register_pods(self, shard_map: ShardMap, deadline: Deadline) -> None:
+        """The catalog learns of the pods that this router has an address for."""
+        missing = sorted(self._config.pods.keys() - shard_map.pods)
+        if missing:
+            await self._catalog.register_pods(missing, deadline)
+
+    async def _on_pod_change(self, pod: str, state: PodState) -> None:
+        serving = state is PodState.SERVING
+        await self._health.set(f"pod:{pod}", _Status.SERVING if serving else _Status.NOT_SERVING)
+
+
+async def serve(config: Config, *, on_ready: Callable[[Router], None] = lambda _: None) -> None:
+    """Runs a router until SIGTERM or SIGINT."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    try:
+        router = await Router.start(config)
+        _log.info("serving on %s", router.address)
+        on_ready(router)
+        try:
+            await stopping.wait()
+            _log.info("stopping")
+        finally:
+            await router.stop()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def _open_backends(config: Config, factories: Mapping[str, BackendFactory]) -> dict[AccessPath, Backend]:
+    """The backend of each path. A backend may have nothing to serve, as FDW where there is no primary."""
+    backends: dict[AccessPath, Backend] = {}
+    for path, key, name in (
+        (AccessPath.DIRECT, "direct_backend", config.router.direct_backend),
+        (AccessPath.FDW, "fdw_backend", config.router.fdw_backend),
+    ):
+        factory = factories.get(name)
+        if factory is None:
+            raise ConfigError(f"router.{key}: no plugin offers a backend {name!r}; there are {sorted(factories)}")
+        if factory.access_path is not path:
+            raise ConfigError(f"router.{key}: backend {name!r} serves {factory.access_path.name}, not {path.name}")
+        backend = factory.open(BackendContext(config))
+        if backend is not None:
+            backends[path] = backend
+    if AccessPath.DIRECT not in backends:
+        raise ConfigError(f"router.direct_backend: {config.router.direct_backend!r} has nothing to serve")
+    return backends

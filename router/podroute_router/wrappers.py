@@ -1,0 +1,115 @@
+"""A backend with one concern added. Each wrapper is a backend itself, so they stack."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+from podroute_router.backend import Backend
+from podroute_router.domain import Collection, Deadline, Query, QueryResult, Record, Selection
+from podroute_router.errors import DeadlineExceeded, ResourceExhausted
+from podroute_router.filters import Filter
+
+T = TypeVar("T")
+Call = Callable[[], Coroutine[Any, Any, T]]
+
+_abandoned: set[asyncio.Task[Any]] = set()
+
+
+async def within(deadline: Deadline, call: Coroutine[Any, Any, T]) -> T:
+    """The call's result, or DeadlineExceeded at the deadline, whether or not the call lets itself be cancelled."""
+    task = asyncio.create_task(call)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=deadline.remaining_s())
+    except asyncio.CancelledError:
+        _abandon(task)
+        raise
+    if not done:
+        _abandon(task)
+        raise DeadlineExceeded("DEADLINE_EXCEEDED", "the call's deadline passed")
+    return task.result()
+
+
+def _abandon(task: asyncio.Task[Any]) -> None:
+    """Cancels a task that nobody waits for; what it ends with is of no interest."""
+    task.cancel()
+    _abandoned.add(task)
+    task.add_done_callback(_forget)
+
+
+def _forget(task: asyncio.Task[Any]) -> None:
+    _abandoned.discard(task)
+    if not task.cancelled():
+        task.exception()  # marks it as seen
+
+
+class Wrapper:
+    """A backend that calls another one through `_around`."""
+
+    def __init__(self, inner: Backend) -> None:
+        self._inner = inner
+
+    async def upsert(self, collection: Collection, records: Sequence[Record], deadline: Deadline) -> int:
+        """See `backend.Backend`."""
+        return await self._around(collection, deadline, lambda: self._inner.upsert(collection, records, deadline))
+
+    async def query(self, collection: Collection, query: Query, deadline: Deadline) -> QueryResult:
+        """See `backend.Backend`."""
+        return await self._around(collection, deadline, lambda: self._inner.query(collection, query, deadline))
+
+    async def fetch(self, collection: Collection, ids: Sequence[str], deadline: Deadline) -> list[Record]:
+        """See `backend.Backend`."""
+        return await self._around(collection, deadline, lambda: self._inner.fetch(collection, ids, deadline))
+
+    async def delete(self, collection: Collection, selection: Selection, deadline: Deadline) -> int:
+        """See `backend.Backend`."""
+        return await self._around(collection, deadline, lambda: self._inner.delete(collection, selection, deadline))
+
+    async def count(self, collection: Collection, filter: Filter | None, deadline: Deadline) -> int:
+        """See `backend.Backend`."""
+        return await self._around(collection, deadline, lambda: self._inner.count(collection, filter, deadline))
+
+    async def close(self) -> None:
+        """See `backend.Backend`."""
+        await self._inner.close()
+
+    def _around(self, collection: Collection, deadline: Deadline, call: Call[T]) -> Awaitable[T]:
+        raise NotImplementedError
+
+
+class DeadlineKept(Wrapper):
+    """Answers by the deadline even where the backend does not."""
+
+    def _around(self, _: Collection, deadline: Deadline, call: Call[T]) -> Awaitable[T]:
+        return within(deadline, call())
+
+
+class CallsBounded(Wrapper):
+    """Refuses calls beyond a number in flight per pod, so that a slow pod takes a bounded part of the router.
+
+    Args:
+        inner: the backend.
+        limit: most calls in flight for one pod.
+    """
+
+    def __init__(self, inner: Backend, *, limit: int) -> None:
+        super().__init__(inner)
+        self._limit = limit
+        self._in_flight: Counter[str] = Counter()
+
+    async def _around(self, collection: Collection, _: Deadline, call: Call[T]) -> T:
+        pod = collection.placement.pod
+        if self._in_flight[pod] >= self._limit:
+            raise ResourceExhausted(
+                "POD_BUSY",
+                f"pod {pod!r} has {self._limit} calls in flight",
+                facts={"pod": pod, "limit": self._limit},
+                retry_after_s=0.1,
+            )
+        self._in_flight[pod] += 1
+        try:
+            return await call()
+        finally:
+            self._in_flight[pod] -= 1

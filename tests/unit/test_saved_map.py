@@ -1,0 +1,134 @@
+"""A saved shard map comes back whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from podroute_router.catalog import saved_map
+from podroute_router.catalog.saved_map import SavedMapError
+from podroute_router.domain import Collection, Metric, Placement
+from podroute_router.shard_map import Change, ShardMap
+
+names = st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True)
+tables = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=20)
+
+
+@st.composite
+def collections(draw: st.DrawFn) -> Collection:
+    placement = Placement(
+        pod=draw(names), schema=draw(tables), table=draw(tables), generation=draw(st.integers(1, 2**62))
+    )
+    return Collection(
+        name=draw(names),
+        dimension=draw(st.integers(1, 16_000)),
+        metric=draw(st.sampled_from(Metric)),
+        placement=placement,
+    )
+
+
+@st.composite
+def shard_maps(draw: st.DrawFn) -> ShardMap:
+    changes = [Change(collection.name, collection) for collection in draw(st.lists(collections(), max_size=5))]
+    return ShardMap().changed(draw(st.integers(0, 2**62)), draw(st.lists(names, max_size=4)), changes)
+
+
+def a_map(revision: int = 7) -> ShardMap:
+    placement = Placement(pod="alpha", schema="vecs", table='Odd "näme"', generation=3)
+    docs = Collection(name="docs", dimension=384, metric=Metric.INNER_PRODUCT, placement=placement)
+    return ShardMap().changed(revision, ["alpha", "beta"], [Change("docs", docs)])
+
+
+@given(shard_maps())
+def test_any_map_comes_back_as_it_was(shard_map: ShardMap) -> None:
+    assert saved_map.decode(saved_map.encode(shard_map)) == shard_map
+
+
+def test_one_map_has_one_encoding_whatever_the_way_to_it() -> None:
+    extra = Change("extra", a_map().collection("docs"))
+    in_steps = a_map().changed(8, ["beta"], [extra]).changed(7, ["beta", "alpha"], [Change("extra", None)])
+    assert saved_map.encode(in_steps) == saved_map.encode(a_map())
+
+
+def test_no_changed_byte_goes_unnoticed() -> None:
+    content = saved_map.encode(a_map())
+    for position in range(len(content)):
+        damaged = bytearray(content)
+        damaged[position] ^= 0x01
+        with pytest.raises(SavedMapError):
+            saved_map.decode(bytes(damaged))
+
+
+def test_no_shortened_map_is_taken() -> None:
+    content = saved_map.encode(a_map())
+    for length in range(len(content)):
+        with pytest.raises(SavedMapError):
+            saved_map.decode(content[:length])
+
+
+@pytest.mark.parametrize("content", [b"[1]\n{}\n", b"7\n", b"\xff\xfe\n{}\n", b"{}\n{}\n"])
+def test_other_content_is_refused(content: bytes) -> None:
+    with pytest.raises(SavedMapError):
+        saved_map.decode(content)
+
+
+def test_a_map_with_something_missing_is_refused_though_its_checksum_is_right() -> None:
+    body = b'{"revision":1,"pods":[]}\n'
+    header = json.dumps({"format": saved_map.FORMAT, "sha256": hashlib.sha256(body).hexdigest()}).encode()
+    with pytest.raises(SavedMapError, match="cannot be read"):
+        saved_map.decode(header + b"\n" + body)
+
+
+def test_another_format_is_refused_by_its_number() -> None:
+    header, _, body = saved_map.encode(a_map()).partition(b"\n")
+    later = json.dumps({**json.loads(header), "format": 2}).encode()
+    with pytest.raises(SavedMapError, match="has format 2; this router reads format 1"):
+        saved_map.decode(later + b"\n" + body)
+
+
+def test_a_file_comes_back_as_it_was_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "shard_map.json"
+    saved_map.save(a_map(), path)
+    assert saved_map.load(path) == a_map()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_later_map_takes_the_place_of_the_earlier_and_nothing_else_stays(tmp_path: Path) -> None:
+    path = tmp_path / "shard_map.json"
+    saved_map.save(a_map(7), path)
+    saved_map.save(a_map(8), path)
+    assert saved_map.load(path) == a_map(8)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_missing_file_is_no_map(tmp_path: Path) -> None:
+    assert saved_map.load(tmp_path / "shard_map.json") is None
+
+
+def test_a_damaged_file_is_refused_by_its_name_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "shard_map.json"
+    damaged = saved_map.encode(a_map()).replace(b"alpha", b"alphb")
+    path.write_bytes(damaged)
+    with pytest.raises(SavedMapError, match="does not match its checksum") as caught:
+        saved_map.load(path)
+    assert str(path) in str(caught.value)
+    assert path.read_bytes() == damaged
+
+
+def test_a_file_that_cannot_be_read_is_refused_by_its_name(tmp_path: Path) -> None:
+    with pytest.raises(SavedMapError, match="cannot be read") as caught:
+        saved_map.load(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_a_map_that_cannot_be_saved_leaves_nothing_behind(tmp_path: Path) -> None:
+    taken = tmp_path / "shard_map.json"
+    taken.mkdir()
+    with pytest.raises(OSError, match="irectory"):
+        saved_map.save(a_map(), taken)
+    assert list(tmp_path.iterdir()) == [taken]
