@@ -393,7 +393,6 @@ async def test_a_frozen_catalog_is_let_go_of_at_the_deadline(server: Server, sto
             assert time.monotonic() - began < 0.4
     finally:
         server.thaw()
-    await until(lambda: server.is_running)
     assert (await store.load(held, soon())).revision >= held.revision
 
 
@@ -584,6 +583,37 @@ async def test_a_map_that_cannot_be_saved_is_no_reason_not_to_serve(
         await store.add_collection(make("docs"), soon())
         await until(lambda: "docs" in source.current.collections)
         await until(lambda: "cannot be saved" in caplog.text)
+
+
+async def test_a_standby_is_read_but_never_believed_to_be_a_restored_backup(
+    catalog: Catalog, store: CountingStore
+) -> None:
+    server = catalog.server
+    await store.add_collection(make("docs"), soon())
+    held = await store.load(ShardMap(), soon())
+    async with catalog.source() as source:
+        server.stop()
+        signal_file = server.data_dir / "standby.signal"
+        signal_file.touch()
+        try:
+            server.start()
+            await store.migrate(soon())
+            assert await store.load(ShardMap(), soon()) == held
+            assert await source.refresh(soon()) == held
+            ahead = replace(held, revision=held.revision + 1)
+            for full in (False, True):
+                with pytest.raises(Unavailable) as caught:
+                    await store.load(ahead, soon(), full=full)
+                assert caught.value.reason == "CATALOG_BEHIND"
+            with pytest.raises(Unavailable) as caught:
+                await store.remove_collection("docs", soon())
+            assert caught.value.reason == "READ_ONLY"
+        finally:
+            server.stop()
+            signal_file.unlink()
+        server.start()
+        await store.remove_collection("docs", soon())
+        await until(lambda: not source.current.collections)
 
 
 # Size

@@ -6,14 +6,13 @@ import pickle
 
 import grpc
 import grpc.aio
+import podroute
 import pytest
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2 as details
 from google.rpc import status_pb2
-
-import podroute
 from podroute.errors import from_rpc_error, from_status
 
 OWN = {
@@ -92,9 +91,7 @@ def test_the_reason_of_another_domain_is_not_ours() -> None:
 
 def test_details_survive_a_proxy_that_rewords_the_message() -> None:
     status = rich(grpc.StatusCode.NOT_FOUND, "as the router said", details.ErrorInfo(reason="R", domain="podroute"))
-    sent = rpc_error(
-        grpc.StatusCode.NOT_FOUND, "reworded", [("grpc-status-details-bin", status.SerializeToString())]
-    )
+    sent = rpc_error(grpc.StatusCode.NOT_FOUND, "reworded", [("grpc-status-details-bin", status.SerializeToString())])
     error = from_rpc_error(sent)
     assert (error.message, error.reason) == ("reworded", "R")
 

@@ -7,11 +7,10 @@ import json
 from typing import Any
 
 import numpy as np
+import podroute
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-import podroute
 from podroute import messages
 from podroute.calling import Operations
 from podroute.v1 import collection_service_pb2, record_pb2, route_pb2, shard_map_service_pb2, vector_service_pb2
@@ -102,7 +101,8 @@ def test_metadata_that_python_cannot_read_is_an_error_that_names_the_record() ->
         ([("a", [1.0])], "records[0]"),
         (["abc"], "records[0]"),
         (podroute.Record("a", [1.0]), "records"),
-        (5, "upsert"),
+        ({"a": [1.0]}, "records"),
+        (5, "records"),
     ],
 )
 def test_what_is_no_record_is_refused_by_name(records: Any, field: str) -> None:

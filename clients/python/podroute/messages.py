@@ -111,8 +111,8 @@ def _plain(value: object) -> object:
 
 def record_messages(records: Iterable[RecordLike]) -> list[record_pb2.Record]:
     """Records; raises InvalidArgument, naming the record, where one cannot be sent."""
-    if isinstance(records, (Record, Mapping)):
-        raise InvalidArgument.at("records", f"must be a sequence, not one {type(records).__name__}", "ARGUMENT_TYPE")
+    if isinstance(records, (Record, Mapping)) or not isinstance(records, Iterable):
+        raise InvalidArgument.at("records", f"must be a sequence, not {type(records).__name__}", "ARGUMENT_TYPE")
     return [_record_message(record, f"records[{i}]") for i, record in enumerate(records)]
 
 

@@ -23,7 +23,6 @@ MAX_DIMENSION = 16_000
 MAX_EF_SEARCH = 1000
 MAX_PAGE_SIZE = 1000
 DEFAULT_LIMIT = 10
-DEFAULT_PAGE_SIZE = 100
 DEFAULT_M = 16
 DEFAULT_EF_CONSTRUCTION = 64
 
@@ -142,9 +141,9 @@ def to_pod(request: collection_service_pb2.CreateCollectionRequest) -> str | Non
 
 
 def to_page_size(page_size: int) -> int:
-    """How many collections at most a page holds."""
+    """How many collections at most a page holds; 0 leaves it to the control plane."""
     _check_range("PAGE_SIZE", "page_size", page_size, 0, MAX_PAGE_SIZE)
-    return page_size or DEFAULT_PAGE_SIZE
+    return page_size
 
 
 def to_hnsw(request: collection_service_pb2.CreateIndexRequest) -> tuple[int | None, int | None]:

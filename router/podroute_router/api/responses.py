@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from podroute.v1 import collection_service_pb2, record_pb2, route_pb2, shard_map_service_pb2, vector_service_pb2
 
+from podroute_router.collections import PodState, PodStatus
 from podroute_router.domain import (
     AccessPath,
     Collection,
@@ -21,9 +22,6 @@ from podroute_router.domain import (
 )
 from podroute_router.shard_map import ShardMap
 
-if TYPE_CHECKING:
-    from podroute_router.collections import PodStatus
-
 _PATHS: Final = {
     AccessPath.AUTO: route_pb2.ACCESS_PATH_UNSPECIFIED,
     AccessPath.DIRECT: route_pb2.ACCESS_PATH_DIRECT,
@@ -36,10 +34,10 @@ _METRICS: Final = {
     Metric.L1: record_pb2.METRIC_L1,
 }
 _POD_STATES: Final = {
-    "SERVING": shard_map_service_pb2.POD_STATE_SERVING,
-    "UNREACHABLE": shard_map_service_pb2.POD_STATE_UNREACHABLE,
-    "UNCONFIGURED": shard_map_service_pb2.POD_STATE_UNCONFIGURED,
-    "UNKNOWN": shard_map_service_pb2.POD_STATE_UNSPECIFIED,
+    PodState.SERVING: shard_map_service_pb2.POD_STATE_SERVING,
+    PodState.UNREACHABLE: shard_map_service_pb2.POD_STATE_UNREACHABLE,
+    PodState.UNCONFIGURED: shard_map_service_pb2.POD_STATE_UNCONFIGURED,
+    PodState.UNKNOWN: shard_map_service_pb2.POD_STATE_UNSPECIFIED,
 }
 _VALUES_TAG: Final = bytes([record_pb2.Vector.DESCRIPTOR.fields_by_name["values"].number << 3 | 2])
 
@@ -128,7 +126,7 @@ def from_pods(pods: Iterable[PodStatus]) -> shard_map_service_pb2.ListPodsRespon
         pods=[
             shard_map_service_pb2.Pod(
                 name=pod.name,
-                state=_POD_STATES[pod.state.name],
+                state=_POD_STATES[pod.state],
                 collection_count=pod.collection_count,
                 on_primary=pod.on_primary,
             )

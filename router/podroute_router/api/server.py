@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
@@ -17,11 +17,9 @@ from podroute.v1 import collection_service_pb2, shard_map_service_pb2, vector_se
 
 from podroute_router.api.calls import Method
 from podroute_router.api.servicers import CollectionService, ShardMapService, VectorService
+from podroute_router.collections import Collections
 from podroute_router.config import Config, ConfigError
-
-if TYPE_CHECKING:
-    from podroute_router.collections import Collections
-    from podroute_router.engine import Engine
+from podroute_router.engine import Engine
 
 TRANSPORT_FACTOR: Final = 2
 TRANSPORT_LEAST_BYTES: Final = 64 * 1024 * 1024

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import TYPE_CHECKING
 
 from podroute.v1 import collection_service_pb2, shard_map_service_pb2, vector_service_pb2
 
 from podroute_router.api import requests, responses
 from podroute_router.api.filter_requests import to_filter
+from podroute_router.collections import Collections
 from podroute_router.config import Limits
 from podroute_router.domain import Deadline
+from podroute_router.engine import Engine
 from podroute_router.names import check_collection_name
-
-if TYPE_CHECKING:
-    from podroute_router.collections import Collections
-    from podroute_router.engine import Engine
 
 
 class VectorService:
