@@ -24,7 +24,7 @@ from podroute_fdw.reconcile import reconcile
 LINGER_S = 60.0
 """A session of the primary that waits for a frozen pod keeps its place, so that one pod cannot take all sessions."""
 
-_FOREIGN_SETTINGS = {
+FOREIGN_SETTINGS = {
     # With these a query is always ordered and limited on the pod. The planner's own choice rests on estimates, and a
     # plan made while a collection was small would be kept, and ship every row, when it is large.
     "enable_sort": "off",
@@ -98,7 +98,7 @@ class FdwBackend:
             "jit": "off",
             "search_path": "",
             "statement_timeout": f"{math.ceil(self._config.timeouts.statement_s * 1000)}ms",
-        } | (SESSION_SETTINGS if self._config.is_on_primary(pod) else _FOREIGN_SETTINGS)
+        } | (SESSION_SETTINGS if self._config.is_on_primary(pod) else FOREIGN_SETTINGS)
         return Pool(
             self._primary,
             size=self._config.limits.fdw_connections_per_pod,

@@ -46,50 +46,58 @@ def vectors(dimension: int) -> st.SearchStrategy[Vector]:
     return components.map(lambda values: np.array(values, np.float32))
 
 
-_NUMBER = st.one_of(
-    st.sampled_from(
-        ["0", "-0", "-0.0", "1", "1.0", "10e-1", "0.1", "0.10", "2", "1e2", "9007199254740993", "-1", "1e-30"]
-    ),
+# What documents and filters have in common comes thrice as often as the rest, so that filters match something.
+_COMMON_NUMBERS = ["0", "-0", "-0.0", "1", "1.0", "10e-1", "0.1", "0.10", "2", "1e2", "-1", str(2**53 + 1)]
+_COMMON_STRINGS = ["", "a", "A", "b", "1", "é", "e\u0301", "\ufffd", "😀", "true", "null", "it's"]
+_COMMON_OPERANDS: list[Scalar] = [None, False, True, 0, 1, 2, -1, 1.0, -0.0, 0.1, 100, 2**53 + 1, *_COMMON_STRINGS]
+
+_common_texts = st.sampled_from(["null", "true", "false", *_COMMON_NUMBERS, *map(json.dumps, _COMMON_STRINGS)])
+_scalar = st.one_of(
+    *[_common_texts] * 3,
     st.integers(-(2**80), 2**80).map(str),
     st.floats(allow_nan=False, allow_infinity=False).map(repr),
     st.builds("{}.{}e{}".format, st.integers(-99, 99), st.integers(0, 10**30), st.integers(-60, 60)),
+    st.builds(json.dumps, _TEXT, ensure_ascii=st.booleans()),
 )
-_STRING = st.builds(
-    json.dumps,
-    st.sampled_from(["", "a", "A", "b", "1", "é", "e\u0301", "\ufffd", "😀", "true", "null", "it's"]) | _TEXT,
-    ensure_ascii=st.booleans(),
-)
-_KEY = st.builds(json.dumps, st.sampled_from(KEYS) | _TEXT, ensure_ascii=st.booleans())
+_key = st.builds(json.dumps, st.sampled_from(KEYS) | _TEXT, ensure_ascii=st.booleans())
+
+
+def _json_array(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    return st.lists(values, max_size=4).map(lambda texts: "[" + ", ".join(texts) + "]")
 
 
 def _json_object(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     # Keys may come twice: the last counts.
-    members = st.lists(st.builds("{}: {}".format, _KEY | st.sampled_from(['"a"', '"b"']), values), max_size=5)
+    members = st.lists(st.builds("{}: {}".format, _key | st.sampled_from(['"a"', '"b"']), values), max_size=5)
     return members.map(lambda texts: "{" + ", ".join(texts) + "}")
 
 
-_VALUE = st.recursive(
-    st.sampled_from(["null", "true", "false"]) | _NUMBER | _STRING,
-    lambda inner: _json_object(inner) | st.lists(inner, max_size=4).map(lambda texts: "[" + ",".join(texts) + "]"),
-    max_leaves=8,
-)
+_value = st.recursive(_scalar, lambda inner: _json_object(inner) | _json_array(inner), max_leaves=6)
 
-metadata = _json_object(_VALUE)
+metadata = st.one_of(
+    st.builds('{{"a": {}, "b": {}}}'.format, _scalar, _scalar),
+    st.builds('{{"a": {}}}'.format, _json_array(_scalar)),
+    _json_object(_value),
+)
 """Texts of JSON objects, in every spelling of numbers and strings."""
 
 operands: st.SearchStrategy[Scalar] = st.one_of(
-    st.sampled_from([None, False, True, 0, 1, 2, -1, 1.0, -0.0, 0.1, 100, 2**53 + 1, 1e-30]),
-    st.sampled_from(["", "a", "A", "b", "1", "é", "e\u0301", "\ufffd", "😀", "true", "null", "it's"]),
+    *[st.sampled_from(_COMMON_OPERANDS)] * 3,
     st.integers(-(2**63), 2**63 - 1),
     st.floats(allow_nan=False, allow_infinity=False),
     _TEXT,
+)
+
+_paths = st.one_of(
+    *[st.sampled_from([("a",), ("b",)])] * 3,
+    st.lists(st.sampled_from(["a", "b"]) | st.sampled_from(KEYS), min_size=1, max_size=3).map(tuple),
 )
 
 
 @st.composite
 def comparisons(draw: st.DrawFn) -> Comparison:
     """Every operator, with operands that it takes."""
-    path = tuple(draw(st.lists(st.sampled_from(["a", "b"]) | st.sampled_from(KEYS), min_size=1, max_size=3)))
+    path = draw(_paths)
     operator = draw(st.sampled_from(Operator))
     if operator is Operator.EXISTS:
         return Comparison(path, operator)

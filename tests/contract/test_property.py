@@ -109,8 +109,8 @@ async def test_the_nearest_records_are_the_oracles(pair: Pair, data: st.DataObje
 
 @THOROUGHLY
 @given(
-    texts=st.lists(metadata, min_size=1, max_size=15),
-    conditions=st.lists(filters, min_size=1, max_size=5),
+    texts=st.lists(metadata, min_size=6, max_size=15),
+    conditions=st.lists(filters, min_size=3, max_size=6),
     target=vectors(1),
 )
 async def test_filters_select_what_the_oracle_selects(

@@ -1,0 +1,92 @@
+"""Metadata is the text of a JSON object that jsonb takes, and is handed on as it came."""
+
+from __future__ import annotations
+
+import pytest
+from podroute_router.errors import InvalidArgument
+from podroute_router.metadata import MAX_BYTES, MAX_DEPTH, check_metadata
+
+
+def nested(levels: int) -> str:
+    return '{"a":' * (levels - 1) + "{}" + "}" * (levels - 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        ' {"a" : [1, -2.50, 1e3, 1E-7, true, false, null, "x"]}\n',
+        '{"big": 123456789012345678901234567890.123456789}',
+        '{"é": "日本語 😀", "escaped": "\\ud83d\\ude00 \\u00e9 \\\\u0000 \\/"}',
+        '{"looks like numbers": "1e999999 3e5"}',
+        '{"twice": 1, "twice": 2}',
+        '{"e": 1e131071}',
+        '{"e": 1e-16383}',
+        '{"e": ' + "9" * 131072 + "}",
+        '{"zeros": 1e00000000000000000000001}',
+        '{"wide": [' + ",".join(["[]"] * 1000) + "]}",
+        nested(MAX_DEPTH),
+    ],
+)
+def test_an_object_that_jsonb_takes_is_handed_on_as_it_came(text: str) -> None:
+    assert check_metadata(text, "metadata") == text
+
+
+def test_an_empty_text_means_an_empty_object() -> None:
+    assert check_metadata("", "metadata") == "{}"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[]", "is not a JSON object"),
+        ('"a"', "is not a JSON object"),
+        ("1", "is not a JSON object"),
+        ("null", "is not a JSON object"),
+        (" ", "is not JSON"),
+        ("{", "is not JSON"),
+        ("{'a': 1}", "is not JSON"),
+        ('{"a": 1,}', "is not JSON"),
+        ('{"a": 01}', "is not JSON"),
+        ('{"a": +1}', "is not JSON"),
+        ('{"a": 1} x', "is not JSON"),
+        ('\ufeff{"a": 1}', "is not JSON"),
+        ('\u00a0{"a": 1}', "is not JSON"),
+        ('{"a": ١}', "is not JSON"),
+        ('{"a": "line\nbreak"}', "is not JSON"),
+        ('{"a": "\x00"}', "is not JSON"),
+        ('{"a": "\\x41"}', "is not JSON"),
+        ('{"a": NaN}', "NaN is not JSON"),
+        ('{"a": Infinity}', "Infinity is not JSON"),
+        ('{"a": [-Infinity]}', "-Infinity is not JSON"),
+        ('{"a": "\\u0000"}', "U+0000"),
+        ('{"\\u0000": 1}', "U+0000"),
+        ('{"a": "\\\\\\u0000"}', "U+0000"),
+        ('{"a": "\\ud800"}', "surrogate"),
+        ('{"a": "\\udc00"}', "surrogate"),
+        ('{"a": "\\udc00\\ud800"}', "surrogate"),
+        ('{"a": "\\ud800\\ud800"}', "surrogate"),
+        ('{"a": "\\ud800x\\udc00"}', "surrogate"),
+        ('{"a": "\\ud800\\n\\udc00"}', "surrogate"),
+        ('{"a": "\\ud800", "b": "\\udc00"}', "surrogate"),
+        ('{"a": 1e131072}', "digits"),
+        ('{"a": 1e-16384}', "digits"),
+        ('{"a": -1e99999999999999999999}', "digits"),
+        ('{"a": 1e-99999999999999999999}', "digits"),
+        ('{"a": ' + "9" * 131073 + "}", "digits"),
+        ('{"a": 0.' + "1" * 16384 + "}", "digits"),
+        ('{"a": [' + ",".join(["1e131071"] * 9) + "]}", "written out"),
+        (nested(MAX_DEPTH + 1), "nests"),
+        ('{"a":' + "[" * 64 + "]" * 64 + "}", "nests"),
+        ('{"a":' + "[" * 100_000 + "]" * 100_000 + "}", "nests"),
+        ('{"a": "' + "x" * MAX_BYTES + '"}', "is longer"),
+        ('{"a": "' + "é" * (MAX_BYTES // 2) + '"}', "is longer"),
+    ],
+)
+def test_what_jsonb_would_refuse_is_refused_with_the_field_and_a_cause(text: str, problem: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        check_metadata(text, "records[3].metadata")
+    assert caught.value.reason == "METADATA"
+    assert caught.value.field == "records[3].metadata"
+    assert problem in caught.value.problem
+    assert len(caught.value.message) < 200
