@@ -218,7 +218,7 @@ class Collections:
             shard_map = await self._maps.refresh(deadline)
             await self.follow(shard_map, Deadline.after(min(_FOLLOW_S, deadline.remaining_s() / 2)))
         except PodrouteError as error:
-            _log.warning("a change of the shard map is not known on every path yet: %s", error.__cause__ or error)
+            _log.warning("a change is not known on every path yet: %s (%r)", error, error.__cause__)
 
     async def _place(self, shard_map: ShardMap, deadline: Deadline) -> str:
         """The pod with the fewest records among those that answer; then the fewest collections; then by name."""

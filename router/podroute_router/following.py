@@ -63,6 +63,6 @@ class Following:
             try:
                 await action(shard_map, Deadline.after(ATTEMPT_S))
             except PodrouteError as error:
-                _log.warning("%s failed for revision %d: %s", words, shard_map.revision, error.__cause__ or error)
+                _log.warning("%s failed for revision %d: %s (%r)", words, shard_map.revision, error, error.__cause__)
                 succeeded = False
         return succeeded

@@ -58,7 +58,7 @@ class Prober:
             await within(deadline, self._store.probe(pod, deadline))
         except PodrouteError as error:
             if self.states[pod] is not PodState.UNREACHABLE:
-                _log.warning("pod %s does not answer: %s", pod, error.__cause__ or error)
+                _log.warning("pod %s does not answer: %s (%r)", pod, error, error.__cause__)
             return PodState.UNREACHABLE
         if self.states[pod] is PodState.UNREACHABLE:
             _log.info("pod %s answers again", pod)

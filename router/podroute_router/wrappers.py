@@ -18,8 +18,14 @@ Call = Callable[[], Coroutine[Any, Any, T]]
 _abandoned: set[asyncio.Task[Any]] = set()
 
 
-async def within(deadline: Deadline, call: Coroutine[Any, Any, T]) -> T:
-    """The call's result, or DeadlineExceeded at the deadline, whether or not the call lets itself be cancelled."""
+async def within(deadline: Deadline, call: Coroutine[Any, Any, T], **facts: object) -> T:
+    """The call's result, or DeadlineExceeded at the deadline, whether or not the call lets itself be cancelled.
+
+    Args:
+        deadline: when to stop waiting.
+        call: what to wait for.
+        facts: what the call is about, for the error.
+    """
     task = asyncio.create_task(call)
     try:
         done, _ = await asyncio.wait({task}, timeout=deadline.remaining_s())
@@ -28,7 +34,7 @@ async def within(deadline: Deadline, call: Coroutine[Any, Any, T]) -> T:
         raise
     if not done:
         _abandon(task)
-        raise DeadlineExceeded("DEADLINE_EXCEEDED", "the call's deadline passed")
+        raise DeadlineExceeded("DEADLINE_EXCEEDED", "the call's deadline passed", facts=facts)
     return task.result()
 
 
@@ -82,8 +88,8 @@ class Wrapper:
 class DeadlineKept(Wrapper):
     """Answers by the deadline even where the backend does not."""
 
-    def _around(self, _: Collection, deadline: Deadline, call: Call[T]) -> Awaitable[T]:
-        return within(deadline, call())
+    def _around(self, collection: Collection, deadline: Deadline, call: Call[T]) -> Awaitable[T]:
+        return within(deadline, call(), collection=collection.name, pod=collection.placement.pod)
 
 
 class CallsBounded(Wrapper):

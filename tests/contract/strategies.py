@@ -88,23 +88,34 @@ operands: st.SearchStrategy[Scalar] = st.one_of(
     _TEXT,
 )
 
-_paths = st.one_of(
+paths: st.SearchStrategy[tuple[str, ...]] = st.one_of(
     *[st.sampled_from([("a",), ("b",)])] * 3,
     st.lists(st.sampled_from(["a", "b"]) | st.sampled_from(KEYS), min_size=1, max_size=3).map(tuple),
 )
 
 
-@st.composite
-def comparisons(draw: st.DrawFn) -> Comparison:
-    """Every operator, with operands that it takes."""
-    path = draw(_paths)
-    operator = draw(st.sampled_from(Operator))
-    if operator is Operator.EXISTS:
-        return Comparison(path, operator)
-    if operator is Operator.IN:
-        return Comparison(path, operator, tuple(draw(st.lists(operands, min_size=1, max_size=5))))
-    usable = operands.filter(lambda value: value is not None) if operator in ORDERING else operands
-    return Comparison(path, operator, (draw(usable),))
+def document_with(path: Sequence[str], value: object) -> str:
+    """Metadata that has the value at the path."""
+    for key in reversed(path):
+        value = {key: value}
+    return json.dumps(value)
+
+
+def every_comparison(path: tuple[str, ...], values: Sequence[Scalar]) -> list[Comparison]:
+    """Each operator once: IN with all values, the others with the first that they take."""
+    ordered = [value for value in values if value is not None]
+    comparisons = []
+    for operator in Operator:
+        if operator is Operator.EXISTS:
+            comparisons.append(Comparison(path, operator))
+        elif operator is Operator.IN:
+            comparisons.append(Comparison(path, operator, tuple(values)))
+        elif operator not in ORDERING or ordered:
+            comparisons.append(Comparison(path, operator, ((ordered if operator in ORDERING else values)[0],)))
+    return comparisons
+
+
+_comparisons = st.builds(every_comparison, paths, st.lists(operands, min_size=1, max_size=5)).flatmap(st.sampled_from)
 
 
 def _combined(inner: st.SearchStrategy[Filter]) -> st.SearchStrategy[Filter]:
@@ -112,7 +123,7 @@ def _combined(inner: st.SearchStrategy[Filter]) -> st.SearchStrategy[Filter]:
     return st.one_of(some.map(AllOf), some.map(AnyOf), inner.map(Negated))
 
 
-filters: st.SearchStrategy[Filter] = st.recursive(comparisons(), _combined, max_leaves=6)
+filters: st.SearchStrategy[Filter] = st.recursive(_comparisons, _combined, max_leaves=6)
 """Trees of every shape."""
 
 

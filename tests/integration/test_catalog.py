@@ -347,6 +347,22 @@ async def test_an_unchanged_map_is_handed_back_itself(store: CountingStore) -> N
     assert await store.load(held, soon()) is held
 
 
+async def test_a_load_is_of_one_moment_however_busy_the_writers(catalog: Catalog, store: CountingStore) -> None:
+    async def write() -> None:
+        for n in range(150):  # each change adds one collection, so that a revision says how many there are
+            await store.add_collection(make(f"c{n}"), soon())
+
+    writing = asyncio.create_task(write())
+    async with catalog.store() as reader:
+        held = ShardMap()
+        while not writing.done():
+            held = await reader.load(held, soon())
+            whole = await reader.load(ShardMap(), soon())
+            assert len(held.collections) == max(0, held.revision - 1)
+            assert len(whole.collections) == max(0, whole.revision - 1)
+    await writing
+
+
 async def test_step_by_step_and_in_full_come_to_the_same_map(store: CountingStore) -> None:
     choose = random.Random(5)
     held = ShardMap()

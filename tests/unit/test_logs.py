@@ -133,7 +133,7 @@ def test_an_error_is_logged_with_its_cause_and_its_facts() -> None:
     (line,) = lines(stream)
     assert (line["level"], line["code"], line["reason"]) == ("warning", "UNAVAILABLE", "CONNECTION_LOST")
     assert line["cause"] == "OSError: reset; ValueError: deep"
-    assert line["pod"] == "docs"
+    assert line["facts"] == {"pod": "docs"}
 
 
 def test_a_callers_mistake_is_no_warning() -> None:

@@ -10,6 +10,8 @@ import grpc
 import structlog
 from google.protobuf.message import Message
 
+from podroute.v1 import route_pb2
+
 from podroute_router.api.status import code_of
 from podroute_router.errors import AlreadyExists, InvalidArgument, NotFound, PodrouteError, Unsupported
 
@@ -49,13 +51,21 @@ class CallLog:
     def failed(self, told: PodrouteError, error: BaseException) -> None:
         """The call ended in an error: `told` to the caller, `error` as it was raised."""
         code = code_of(told)
-        facts = {**told.facts, **self._facts()}
         level = logging.INFO if isinstance(told, _CALLERS_MISTAKES) else logging.WARNING
         trace: dict[str, Any] = {}
         if code is grpc.StatusCode.INTERNAL:
             level, trace = logging.ERROR, {"exc_info": error}
-        facts |= {"code": code.name, "reason": told.reason, "error": str(error), "cause": _causes(error)}
-        _log.log(level, "call failed", **facts, **trace)
+        _log.log(
+            level,
+            "call failed",
+            **self._facts(),
+            code=code.name,
+            reason=told.reason,
+            facts=told.facts,
+            error=str(error),
+            cause=_causes(error),
+            **trace,
+        )
 
     def _facts(self) -> dict[str, object]:
         facts: dict[str, object] = {"method": self._method}
@@ -64,7 +74,7 @@ class CallLog:
             facts["collection"] = name[:MAX_NAME]
         route = getattr(self.response, "route", None)
         if route is not None:
-            facts["path"] = type(route).DESCRIPTOR.fields_by_name["path"].enum_type.values_by_number[route.path].name
+            facts["path"] = route_pb2.AccessPath.Name(route.path).removeprefix("ACCESS_PATH_")
             facts["pods"] = list(route.pods)
         facts["ms"] = round((time.perf_counter() - self._started) * 1000, 2)
         return facts

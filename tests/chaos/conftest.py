@@ -1,0 +1,89 @@
+"""A router with a short default deadline, called without one: so it is the router that keeps it, not the client."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+import grpc
+import podroute
+import pytest_asyncio
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from podroute.v1 import route_pb2, vector_service_pb2, vector_service_pb2_grpc
+from podroute_router.config import make_config
+from podroute_router.embedded import Cluster
+from podroute_router.server import Router
+from servers import router_values
+
+DEADLINE_S = 0.6
+GRACE_S = 0.1
+"""How late an answer may be."""
+CALLS_PER_POD = 20
+
+DIMENSION = 4
+DIRECT = route_pb2.ACCESS_PATH_DIRECT
+FDW = route_pb2.ACCESS_PATH_FDW
+AUTO = route_pb2.ACCESS_PATH_UNSPECIFIED
+
+
+class Outcome(NamedTuple):
+    """How a call ended: OK or the error's code and reason, the path of the answer, and how long it took."""
+
+    code: grpc.StatusCode
+    reason: str
+    path: int
+    seconds: float
+
+
+class Bench:
+    """A router under test and a collection on each of two pods."""
+
+    def __init__(self, channel: grpc.aio.Channel, collections: dict[str, str]) -> None:
+        self._stub = vector_service_pb2_grpc.VectorServiceStub(channel)
+        self._collections = collections
+
+    async def query(self, pod: str, path: int = DIRECT) -> Outcome:
+        """A query of the pod's collection, without a deadline of its own."""
+        request = vector_service_pb2.QueryRequest(collection=self._collections[pod], path=path)
+        request.vector.values.extend([1.0] * DIMENSION)
+        return await self._call(self._stub.Query, request)
+
+    async def upsert(self, pod: str, record_id: str, path: int = DIRECT) -> Outcome:
+        """A record into the pod's collection, without a deadline of its own."""
+        request = vector_service_pb2.UpsertRequest(collection=self._collections[pod], path=path)
+        request.records.add(id=record_id).vector.values.extend([1.0] * DIMENSION)
+        return await self._call(self._stub.Upsert, request)
+
+    async def _call(self, rpc: grpc.aio.UnaryUnaryMultiCallable, request: object) -> Outcome:
+        started = time.perf_counter()
+        try:
+            answer = await rpc(request)
+        except grpc.aio.AioRpcError as error:
+            info = error_details_pb2.ErrorInfo()
+            status = rpc_status.from_call(error)
+            assert status is not None, error
+            assert any(detail.Unpack(info) for detail in status.details)
+            return Outcome(error.code(), info.reason, AUTO, time.perf_counter() - started)
+        return Outcome(grpc.StatusCode.OK, "", answer.route.path, time.perf_counter() - started)
+
+
+@pytest_asyncio.fixture(scope="module")
+async def bench(cluster: Cluster) -> AsyncIterator[Bench]:
+    values = router_values(cluster)
+    values["timeouts"] = {"default_s": DEADLINE_S, "probe_interval_s": 0.2}
+    values["limits"] = {"calls_per_pod": CALLS_PER_POD, "connections_per_pod": 4, "fdw_connections_per_pod": 2}
+    router = await Router.start(make_config(values))
+    names = {pod: f"chaos_{pod}" for pod in ("alpha", "beta")}
+    async with (
+        podroute.AsyncClient(router.address) as client,
+        grpc.aio.insecure_channel(router.address, [("grpc.enable_retries", 0)]) as channel,
+    ):
+        for pod, name in names.items():
+            await client.create_collection(name, dimension=DIMENSION, pod=pod)
+            await client.upsert(name, [("a", [1.0] * DIMENSION, {})])
+        yield Bench(channel, names)
+        for name in names.values():
+            await client.delete_collection(name)
+    await router.stop()
