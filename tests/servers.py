@@ -24,15 +24,11 @@ def prepared_cluster() -> Iterator[Cluster]:
     """
     with (
         dictionary_locale() as locale,
-        Cluster(
-            pods=PODS, ephemeral=True, fsync=False, locale=locale.name, environment=locale.environment
-        ) as cluster,
+        Cluster(pods=PODS, ephemeral=True, fsync=False, locale=locale.name, environment=locale.environment) as cluster,
     ):
         secret = verifier(cluster.router_role, cluster.router_password_file.read_text(encoding="utf-8").strip())
         for server in cluster.servers.values():
-            steps = preparation(
-                role=cluster.router_role, verifier=secret, pod=True, primary=server is cluster.primary
-            )
+            steps = preparation(role=cluster.router_role, verifier=secret, pod=True, primary=server is cluster.primary)
             with psycopg.connect(server.admin_conninfo(server.database)) as connection:
                 for step in steps:
                     connection.execute(step)

@@ -93,10 +93,12 @@ def _digits(number: str) -> tuple[int, int]:
     if match is None:
         raise _Refused("a number is not JSON")
     whole, fraction, sign, exponent = match.groups(default="")
-    if len(exponent) > len(str(MAX_DIGITS_BEFORE_POINT)):
+    if len(exponent) > 9:  # numeric refuses such, even for zero
         return MAX_DIGITS_BEFORE_POINT + 1, MAX_DIGITS_AFTER_POINT + 1
     shift = int(exponent or "0") * (-1 if sign == "-" else 1)
-    return max(1, len(whole) + shift), max(0, len(fraction) - shift)
+    significant = (whole + fraction).lstrip("0")
+    before = len(significant) - len(fraction) + shift if significant else 1
+    return max(1, before), max(0, len(fraction) - shift)
 
 
 def _check_escapes(text: str) -> None:

@@ -35,7 +35,9 @@ async def collection(client: podroute.AsyncClient, pod: str, *, records: int = 0
 @pytest.mark.parametrize("path", PATHS)
 async def test_every_call_works_on_both_paths(client: podroute.AsyncClient, path: str) -> None:
     async with collection(client, "beta") as name:
-        written = await client.upsert(name, [("a", [1.0] * DIMENSION, {"n": 1}), ("b", [2.0] * DIMENSION, {})], path=path)
+        written = await client.upsert(
+            name, [("a", [1.0] * DIMENSION, {"n": 1}), ("b", [2.0] * DIMENSION, {})], path=path
+        )
         found = await client.query(name, [1.0] * DIMENSION, metric="l2", include_metadata=True, path=path)
         fetched = await client.fetch(name, ["b", "nobody", "a"], path=path)
         counted = await client.count(name, filter={"n": 1}, path=path)
@@ -140,17 +142,28 @@ async def test_a_collection_goes_to_the_pod_with_the_fewest_records(client: podr
         pytest.fail(f"placed on {placed}")
 
 
-async def test_a_second_router_serves_a_new_collection_at_once(client: podroute.AsyncClient, cluster: Cluster) -> None:
+async def test_a_second_router_knows_a_new_collection_at_once(client: podroute.AsyncClient, cluster: Cluster) -> None:
     other = await Router.start(make_config(router_values(cluster)))
     try:
         async with podroute.AsyncClient(other.address) as elsewhere, collection(client, "beta", records=3) as name:
             for path in PATHS:
                 assert (await elsewhere.count(name, path=path)).count == 3
-        with pytest.raises(podroute.NotFound):
-            async with podroute.AsyncClient(other.address) as elsewhere:
-                for _ in range(100):
-                    await elsewhere.get_collection(name)
-                    await asyncio.sleep(0.05)
+    finally:
+        await other.stop()
+
+
+async def test_a_second_router_hears_of_a_deletion(client: podroute.AsyncClient, cluster: Cluster) -> None:
+    other = await Router.start(make_config(router_values(cluster)))
+    try:
+        async with podroute.AsyncClient(other.address) as elsewhere:
+            async with collection(client, "beta") as name:
+                await elsewhere.get_collection(name)
+            for _ in range(100):
+                if name not in [known.name for known in (await elsewhere.shard_map()).collections]:
+                    break
+                await asyncio.sleep(0.02)
+            with pytest.raises(podroute.NotFound):
+                await elsewhere.get_collection(name)
     finally:
         await other.stop()
 

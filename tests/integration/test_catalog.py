@@ -106,6 +106,9 @@ class Catalog:
                 if started:
                     await source.start(5.0)
                     await self.wait_for_listeners(1)
+                    # It loads once more as soon as it listens; what follows is seen by other means.
+                    await until(lambda: store.loads >= 2)
+                    await source.refresh(soon())
                 yield source
             finally:
                 await source.close()
@@ -527,6 +530,18 @@ async def test_a_router_starts_from_the_saved_map_and_follows_the_catalog_once_i
         await store.add_collection(make("notes"), soon())
         assert await until(lambda: "notes" in source.current.collections) < 4.0
     assert saved_map.load(path) == source.current
+
+
+async def test_a_router_that_stops_saves_the_map_it_held_last(
+    catalog: Catalog, store: CountingStore, tmp_path: Path
+) -> None:
+    path = tmp_path / "shard_map.json"
+    async with catalog.source(path=path) as source:
+        await until(path.exists)
+        await store.add_collection(make("docs"), soon())
+        await source.refresh(soon())  # within the pause that follows a saving
+    assert saved_map.load(path) == source.current
+    assert "docs" in source.current.collections
 
 
 async def test_without_catalog_and_saved_map_a_router_does_not_start(

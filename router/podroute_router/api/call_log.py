@@ -9,7 +9,6 @@ from typing import Any
 import grpc
 import structlog
 from google.protobuf.message import Message
-
 from podroute.v1 import route_pb2
 
 from podroute_router.api.status import code_of

@@ -33,15 +33,14 @@ _REFUSED_DATA = ("22", "54")
 
 def unreachable(error: Exception, facts: Mapping[str, object]) -> PodrouteError:
     """The error of a connection that could not be made: nothing was sent."""
-    if isinstance(error, psycopg.Error):
-        state = error.sqlstate or ""
-        if state.startswith("28") or state == "3D000":
-            return Unreachable(
-                "LOGIN_REFUSED",
-                "the database refuses the router's login; see `podroute pods prepare`",
-                facts=facts,
-                retry_after_s=RETRY_AFTER_S,
-            )
+    if isinstance(error, psycopg.OperationalError) and error.pgconn is not None and error.pgconn.used_password:
+        # libpq gives no SQLSTATE here; but the server asked for a password, and did not let the router in with it.
+        return Unreachable(
+            "LOGIN_REFUSED",
+            "the database refuses the router's login; see `podroute pods prepare`",
+            facts=facts,
+            retry_after_s=RETRY_AFTER_S,
+        )
     return Unreachable("UNREACHABLE", "the database cannot be reached", facts=facts, retry_after_s=RETRY_AFTER_S)
 
 

@@ -1,0 +1,181 @@
+"""Connections are made on demand, are found stale before they are used, and are left at once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import psycopg
+import pytest
+from podroute_router.config import Database
+from podroute_router.domain import Deadline
+from podroute_router.embedded import Cluster
+from podroute_router.errors import DeadlineExceeded, Unavailable, Unreachable
+from podroute_router.postgres.pool import Pool
+from podroute_router.wrappers import within
+from pydantic import SecretStr
+
+
+def database(cluster: Cluster, *, port: int | None = None) -> Database:
+    server = cluster.pods["beta"]
+    dsn = server.conninfo(cluster.router_role)
+    if port is not None:
+        dsn = dsn.replace(f"port={server.port}", f"port={port}")
+    return Database(dsn=dsn, password_file=cluster.router_password_file)
+
+
+@asynccontextmanager
+async def pool(
+    cluster: Cluster, *, size: int = 2, linger_s: float = 5.0, port: int | None = None
+) -> AsyncIterator[Pool]:
+    opened = Pool(
+        database(cluster, port=port), size=size, linger_s=linger_s, connect_timeout_s=2.0, facts={"pod": "beta"}
+    )
+    yield opened
+    await opened.close()
+
+
+async def backend_pid(opened: Pool) -> int:
+    async with opened.connection(Deadline.after(5)) as connection:
+        return connection.info.backend_pid
+
+
+def end_backend(cluster: Cluster, pid: int) -> None:
+    with psycopg.connect(cluster.pods["beta"].admin_conninfo(), autocommit=True) as admin:
+        admin.execute("select pg_terminate_backend(%s, 2000)", (pid,))
+
+
+def sessions_in(cluster: Cluster, statement: str) -> int:
+    with psycopg.connect(cluster.pods["beta"].admin_conninfo()) as admin:
+        [(count,)] = admin.execute(
+            "select count(*) from pg_stat_activity where query = %s and state = 'active'", (statement,)
+        ).fetchall()
+        return int(count)
+
+
+async def test_an_idle_connection_is_used_again(cluster: Cluster) -> None:
+    async with pool(cluster) as opened:
+        assert await backend_pid(opened) == await backend_pid(opened)
+
+
+async def test_a_connection_that_the_server_closed_costs_no_error(cluster: Cluster) -> None:
+    async with pool(cluster) as opened:
+        stale = await backend_pid(opened)
+        end_backend(cluster, stale)
+        assert await backend_pid(opened) != stale
+
+
+async def test_a_server_that_is_not_there_is_unreachable_at_once(cluster: Cluster) -> None:
+    async with pool(cluster, port=1) as opened:
+        started = time.perf_counter()
+        with pytest.raises(Unreachable) as failed:
+            await backend_pid(opened)
+        assert time.perf_counter() - started < 1
+        assert (failed.value.reason, failed.value.facts) == ("UNREACHABLE", {"pod": "beta"})
+
+
+async def test_a_refused_login_is_told_apart(cluster: Cluster) -> None:
+    wrong = Database(dsn=cluster.pods["beta"].conninfo(cluster.router_role), password=SecretStr("wrong"))
+    opened = Pool(wrong, size=1, linger_s=1, connect_timeout_s=2, facts={})
+    with pytest.raises(Unreachable) as failed:
+        await backend_pid(opened)
+    assert failed.value.reason == "LOGIN_REFUSED"
+    assert "wrong" not in str(failed.value)
+
+
+async def test_connecting_leaves_half_of_the_time_for_another_path(cluster: Cluster) -> None:
+    server = await asyncio.start_server(lambda *_: asyncio.sleep(10), "127.0.0.1", 0)  # accepts, and says nothing
+    port = server.sockets[0].getsockname()[1]
+    async with server, pool(cluster, port=port) as opened:
+        started = time.perf_counter()
+        with pytest.raises(Unreachable):
+            async with opened.connection(Deadline.after(1.0)):
+                pass
+        assert 0.4 < time.perf_counter() - started < 0.7
+
+
+async def test_a_lost_connection_leaves_the_outcome_of_a_write_unknown(cluster: Cluster) -> None:
+    async with pool(cluster) as opened:
+
+        async def call_that_is_cut_off(*, writes: bool) -> None:
+            async with opened.connection(Deadline.after(5), writes=writes) as connection:
+                statement = asyncio.create_task(connection.execute("select pg_sleep(5)"))
+                await asyncio.sleep(0.1)
+                end_backend(cluster, connection.info.backend_pid)
+                await statement
+
+        for writes, reason in ((True, "OUTCOME_UNKNOWN"), (False, "CONNECTION_LOST")):
+            with pytest.raises(Unavailable) as failed:
+                await call_that_is_cut_off(writes=writes)
+            assert failed.value.reason == reason
+        assert await backend_pid(opened)
+
+
+async def test_a_call_that_is_cancelled_ends_the_statement_on_the_server(cluster: Cluster) -> None:
+    statement = "select pg_sleep(30)"
+    async with pool(cluster) as opened:
+
+        async def call() -> None:
+            async with opened.connection(Deadline.after(60)) as connection:
+                await connection.execute(statement)
+
+        started = time.perf_counter()
+        with pytest.raises(DeadlineExceeded):
+            await within(Deadline.after(0.3), call())
+        assert time.perf_counter() - started < 0.4
+        for _ in range(50):
+            if not await asyncio.to_thread(sessions_in, cluster, statement):
+                return
+            await asyncio.sleep(0.02)
+        pytest.fail("the statement still runs a second later")
+
+
+@pytest.mark.parametrize(("linger_s", "freed"), [(10.0, False), (0.2, True)])
+async def test_a_left_connection_keeps_its_place_until_the_server_ended_it(
+    cluster: Cluster, linger_s: float, freed: bool
+) -> None:
+    async with pool(cluster, size=1, linger_s=linger_s) as opened:
+
+        async def call() -> None:
+            async with opened.connection(Deadline.after(60)) as connection:
+                await connection.execute("select 1")
+
+        await call()
+        cluster.pods["beta"].freeze()
+        try:
+            with pytest.raises(DeadlineExceeded):
+                await within(Deadline.after(0.1), call())
+            # With the place free, the next call gets as far as to connect, and finds nobody.
+            with pytest.raises(Unreachable if freed else DeadlineExceeded):
+                await within(Deadline.after(1.5), call_with(opened, 1.4))
+        finally:
+            cluster.pods["beta"].thaw()
+        await within(Deadline.after(2), call())
+
+
+async def call_with(opened: Pool, seconds: float) -> None:
+    async with opened.connection(Deadline.after(seconds)):
+        pass
+
+
+async def test_no_more_connections_than_places(cluster: Cluster) -> None:
+    async with pool(cluster, size=2) as opened:
+        pids: set[int] = set()
+
+        async def call() -> None:
+            async with opened.connection(Deadline.after(10)) as connection:
+                pids.add(connection.info.backend_pid)
+                await connection.execute("select pg_sleep(0.01)")
+
+        await asyncio.gather(*(call() for _ in range(20)))
+        assert len(pids) == 2
+
+
+async def test_a_closed_pool_says_so(cluster: Cluster) -> None:
+    async with pool(cluster) as opened:
+        pass
+    with pytest.raises(Unavailable) as failed:
+        await backend_pid(opened)
+    assert failed.value.reason == "SHUTTING_DOWN"

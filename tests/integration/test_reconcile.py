@@ -1,0 +1,182 @@
+"""The primary's foreign objects follow the shard map; what agrees is left alone, what drifted is mended."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+import numpy as np
+import psycopg
+import pytest
+import pytest_asyncio
+from podroute_fdw.backend import FdwBackend
+from podroute_pgvector.backend import PgvectorBackend
+from podroute_router.config import Config, make_config
+from podroute_router.domain import Collection, Deadline, Metric, Placement, Record
+from podroute_router.embedded import Cluster
+from podroute_router.errors import Unavailable
+from podroute_router.postgres.prepare import prepare
+from podroute_router.postgres.scram import verifier
+from podroute_router.shard_map import Change, ShardMap
+from servers import router_values
+
+_numbers = itertools.count()
+
+
+def deadline() -> Deadline:
+    return Deadline.after(20)
+
+
+class Primary(NamedTuple):
+    """A primary of the test's own: another database on the primary's server."""
+
+    config: Config
+    admin: psycopg.Connection
+
+    def foreign_tables(self) -> dict[str, int]:
+        """Their names and object ids."""
+        return dict(
+            self.admin.execute(
+                "select relname, oid::int from pg_class "
+                "where relnamespace = 'podroute_fdw'::regnamespace and relkind = 'f'"
+            ).fetchall()
+        )
+
+    def server_options(self, pod: str) -> dict[str, str]:
+        [(options,)] = self.admin.execute(
+            "select srvoptions from pg_foreign_server where srvname = %s", (f"podroute_{pod}",)
+        ).fetchall()
+        return dict(option.split("=", 1) for option in options)
+
+
+@pytest_asyncio.fixture
+async def primary(cluster: Cluster) -> AsyncIterator[Primary]:
+    name = f"primary_{next(_numbers)}"
+    server = cluster.primary
+    with psycopg.connect(server.admin_conninfo(), autocommit=True) as admin:
+        admin.execute(f"create database {name}".encode())
+        secret = verifier(cluster.router_role, cluster.router_password_file.read_text(encoding="utf-8").strip())
+        await prepare(server.admin_conninfo(name), role=cluster.router_role, verifier=secret, pod=False, primary=True)
+        values = router_values(cluster)
+        values["primary"]["dsn"] = server.conninfo(cluster.router_role, name)
+        with psycopg.connect(server.admin_conninfo(name), autocommit=True) as inside:
+            yield Primary(make_config(values), inside)
+        admin.execute(f"drop database {name} with (force)".encode())
+
+
+@pytest_asyncio.fixture
+async def store(cluster_config: Config) -> AsyncIterator[PgvectorBackend]:
+    opened = PgvectorBackend(cluster_config)
+    yield opened
+    await opened.close()
+
+
+@asynccontextmanager
+async def fdw(config: Config) -> AsyncIterator[FdwBackend]:
+    assert config.primary is not None
+    backend = FdwBackend(config, config.primary)
+    yield backend
+    await backend.close()
+
+
+@asynccontextmanager
+async def collection(store: PgvectorBackend, pod: str = "alpha") -> AsyncIterator[Collection]:
+    name = f"reconciled_{next(_numbers)}"
+    made = Collection(name=name, dimension=3, metric=Metric.L2, placement=Placement(pod=pod, schema="vecs", table=name))
+    await store.create_collection(made, deadline())
+    yield made
+    await store.drop_collection(made, deadline())
+
+
+def shard_map(revision: int, *collections: Collection) -> ShardMap:
+    changes = [Change(known.name, known) for known in collections]
+    return ShardMap().changed(revision, ["alpha", "beta"], changes)
+
+
+RECORD = Record(id="a", vector=np.ones(3, dtype=np.float32))
+
+
+async def test_objects_come_and_go_with_the_map(primary: Primary, store: PgvectorBackend) -> None:
+    async with fdw(primary.config) as backend, collection(store) as a, collection(store, "beta") as b:
+        await backend.follow(shard_map(1, a), deadline())
+        controls = {"alpha:control", "beta:control"}
+        assert primary.foreign_tables().keys() == {a.name, f"{a.name}:upsert"} | controls
+        assert await backend.upsert(a, [RECORD], deadline()) == 1
+        await backend.follow(shard_map(2, b), deadline())
+        assert primary.foreign_tables().keys() == {b.name, f"{b.name}:upsert"} | controls
+        with pytest.raises(Unavailable) as gone:
+            await backend.count(a, None, deadline())
+        assert gone.value.reason == "TABLE_MISSING"
+        assert await backend.upsert(b, [RECORD], deadline()) == 1
+
+
+async def test_what_agrees_is_left_alone(primary: Primary, store: PgvectorBackend) -> None:
+    async with collection(store) as a, collection(store) as b:
+        for revision, known in ((1, [a]), (2, [a, b]), (3, [a, b])):
+            before = primary.foreign_tables()
+            async with fdw(primary.config) as started_anew:
+                await started_anew.follow(shard_map(revision, *known), deadline())
+            after = primary.foreign_tables()
+            assert before.items() <= after.items()
+
+
+async def test_drift_is_mended_at_the_next_start(primary: Primary, store: PgvectorBackend) -> None:
+    async with collection(store) as a:
+        async with fdw(primary.config) as backend:
+            await backend.follow(shard_map(1, a), deadline())
+        wanted = primary.server_options("alpha")
+        primary.admin.execute(f'drop foreign table podroute_fdw."{a.name}"'.encode())
+        primary.admin.execute(
+            f"alter foreign table podroute_fdw.\"{a.name}:upsert\" options (set table_name 'elsewhere')".encode()
+        )
+        primary.admin.execute(
+            "alter server podroute_alpha options (set port '1', drop extensions, add async_capable 'true')"
+        )
+        primary.admin.execute("drop user mapping for podroute server podroute_beta")
+        async with fdw(primary.config) as backend:
+            await backend.follow(shard_map(1, a), deadline())
+            assert primary.server_options("alpha") == wanted
+            assert await backend.upsert(a, [RECORD], deadline()) == 1
+            assert await backend.count(a, None, deadline()) == 1
+
+
+async def test_a_collection_made_anew_with_another_dimension_gets_new_tables(
+    primary: Primary, store: PgvectorBackend
+) -> None:
+    async with fdw(primary.config) as backend, collection(store) as a:
+        await backend.follow(shard_map(1, a), deadline())
+        await store.drop_collection(a, deadline())
+        larger = Collection(name=a.name, dimension=5, metric=a.metric, placement=a.placement)
+        await store.create_collection(larger, deadline())
+        await backend.follow(shard_map(2, larger), deadline())
+        record = Record(id="a", vector=np.ones(5, dtype=np.float32))
+        assert await backend.upsert(larger, [record], deadline()) == 1
+
+
+async def test_a_router_with_an_older_map_takes_nothing_back(primary: Primary, store: PgvectorBackend) -> None:
+    async with collection(store) as a, fdw(primary.config) as newer, fdw(primary.config) as older:
+        await newer.follow(shard_map(2, a), deadline())
+        await older.follow(shard_map(1), deadline())
+        assert a.name in primary.foreign_tables()
+
+
+async def test_a_pod_with_another_password_gets_a_mapping_that_holds_it(
+    primary: Primary, store: PgvectorBackend, cluster: Cluster
+) -> None:
+    values = router_values(cluster)
+    values["primary"]["dsn"] = primary.config.primary.dsn  # type: ignore[union-attr]
+    del values["pods"]["beta"]["password_file"]
+    values["pods"]["beta"]["password"] = "of-its-own"
+    secret = verifier(cluster.router_role, "of-its-own")
+    with psycopg.connect(cluster.pods["beta"].admin_conninfo(), autocommit=True) as admin:
+        [(kept,)] = admin.execute("select rolpassword from pg_authid where rolname = 'podroute'").fetchall()
+        async with collection(store, "beta") as b, fdw(make_config(values)) as backend:
+            admin.execute(f"alter role podroute password '{secret}'".encode())
+            try:
+                await backend.follow(shard_map(1, b), deadline())
+                assert "use_scram_passthrough" not in primary.server_options("beta")
+                assert await backend.upsert(b, [RECORD], deadline()) == 1
+            finally:
+                admin.execute(f"alter role podroute password '{kept}'".encode())
