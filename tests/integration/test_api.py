@@ -80,6 +80,20 @@ class BrokenBackend(MemoryBackend):
         raise Unavailable("SEEN", "seconds left", facts={"remaining_s": deadline.remaining_s()})
 
 
+class SlowCount(MemoryBackend):
+    """A backend that counts when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counting = asyncio.Event()
+        self.go_on = asyncio.Event()
+
+    async def count(self, *_: Any) -> int:
+        self.counting.set()
+        await self.go_on.wait()
+        return 42
+
+
 class EndlessBuild(MemoryBackend):
     """A backend whose index builds end only when nobody wants them any more."""
 
@@ -99,9 +113,12 @@ class EndlessBuild(MemoryBackend):
 class Face:
     """A client of a server."""
 
-    def __init__(self, address: str, channel: grpc.aio.Channel, health: grpc_health.HealthServicer) -> None:
+    def __init__(
+        self, address: str, channel: grpc.aio.Channel, server: grpc.aio.Server, health: grpc_health.HealthServicer
+    ) -> None:
         self.address = address
         self.channel = channel
+        self.server = server
         self.health = health
         self.vectors: Any = vector_service_pb2_grpc.VectorServiceStub(channel)
         self.collections: Any = collection_service_pb2_grpc.CollectionServiceStub(channel)
@@ -132,7 +149,7 @@ async def serving(config: Config, backend: MemoryBackend | None = None) -> Async
     await server.start()
     try:
         async with grpc.aio.insecure_channel(address) as channel:
-            yield Face(address, channel, health)
+            yield Face(address, channel, server, health)
     finally:
         await server.stop(None)
 
@@ -388,6 +405,36 @@ async def test_reflection_tells_of_every_service(face: Face) -> None:
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
     }
+
+
+async def test_a_stop_waits_for_the_calls_in_flight_and_not_for_a_health_watch() -> None:
+    backend = SlowCount()
+    async with serving(a_config(), backend) as face:
+        await face.collections.CreateCollection(collections_pb.CreateCollectionRequest(name="docs", dimension=2))
+        stub: Any = health_pb2_grpc.HealthStub(face.channel)
+        watch = stub.Watch(health_pb2.HealthCheckRequest())
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+        call = face.vectors.Count(vectors_pb.CountRequest(collection="docs"), timeout=CALL_TIMEOUT_S)
+        counting = asyncio.ensure_future(call)
+        await backend.counting.wait()
+        stopping = asyncio.create_task(face.server.stop(CALL_TIMEOUT_S))
+        await asyncio.sleep(0.1)
+        assert not stopping.done()
+        backend.go_on.set()
+        assert (await counting).count == 42
+        await asyncio.wait_for(stopping, 2)
+
+
+async def test_a_stop_cancels_what_has_not_ended_within_the_grace() -> None:
+    backend = SlowCount()
+    async with serving(a_config(), backend) as face:
+        await face.collections.CreateCollection(collections_pb.CreateCollectionRequest(name="docs", dimension=2))
+        counting = asyncio.ensure_future(face.vectors.Count(vectors_pb.CountRequest(collection="docs")))
+        await backend.counting.wait()
+        await asyncio.wait_for(face.server.stop(0.2), 2)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await counting
+        assert caught.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 
 
 async def test_reflection_can_be_switched_off() -> None:

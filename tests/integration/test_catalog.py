@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from itertools import count
 from pathlib import Path
 
 import psycopg
@@ -39,8 +38,6 @@ from pydantic import SecretStr
 PASSWORD = "a password of the tests"
 PODS = ["alpha", "beta"]
 NEVER_S = 600.0
-
-_databases = count(1)
 
 
 def soon(seconds: float = 10.0) -> Deadline:
@@ -143,16 +140,13 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def unprepared(server: Server) -> Iterator[Catalog]:
-    """A new database; afterwards the server serves again, whatever the test did to it."""
-    catalog = Catalog(server, f"catalog_{next(_databases)}")
-    with psycopg.connect(server.admin_conninfo(), autocommit=True) as connection:
-        connection.execute(sql.SQL("create database {}").format(sql.Identifier(catalog.name)))
+    """A database without a catalog; afterwards the server serves again, whatever the test did to it."""
+    catalog = Catalog(server, server.database)
+    catalog.admin("drop schema if exists podroute_catalog cascade")
     yield catalog
     if not server.is_running:
         server.start()
     server.thaw()
-    with psycopg.connect(server.admin_conninfo(), autocommit=True) as connection:
-        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(catalog.name)))
 
 
 @pytest.fixture
@@ -409,7 +403,7 @@ async def test_a_frozen_catalog_is_let_go_of_at_the_deadline(server: Server, sto
             began = time.monotonic()
             with pytest.raises((DeadlineExceeded, Unreachable)):
                 await call()
-            assert time.monotonic() - began < 0.4
+            assert time.monotonic() - began < 0.5
     finally:
         server.thaw()
     assert (await store.load(held, soon())).revision >= held.revision
@@ -595,7 +589,7 @@ async def test_a_frozen_catalog_holds_up_nobody_and_is_followed_again_when_thawe
             began = time.monotonic()
             with pytest.raises(DeadlineExceeded):
                 await source.refresh(soon(0.3))
-            assert time.monotonic() - began < 0.4
+            assert time.monotonic() - began < 0.5
             with pytest.raises(PodrouteError):  # in a freeze that outlasts every bound
                 await source.refresh(soon(5.0))
             assert source.current is held

@@ -11,6 +11,7 @@ import grpc
 from google.protobuf.message import DecodeError, EncodeError, Message
 
 from podroute_router.api.call_log import CallLog
+from podroute_router.api.draining import CallsInFlight
 from podroute_router.api.status import DETAILS_KEY, code_of, internal_error, to_status
 from podroute_router.domain import Deadline
 from podroute_router.errors import InvalidArgument, PodrouteError, ResourceExhausted
@@ -33,21 +34,30 @@ class Method:
         request_class: parses the request. grpc would answer undecodable bytes with UNKNOWN, so that it is done here.
         max_message_bytes: bound on the request and on each response.
         default_deadline_s: where the caller sets none.
+        calls: counts the calls in flight.
     """
 
     def __init__(
-        self, name: str, request_class: type[Message], *, max_message_bytes: int, default_deadline_s: float
+        self,
+        name: str,
+        request_class: type[Message],
+        *,
+        max_message_bytes: int,
+        default_deadline_s: float,
+        calls: CallsInFlight,
     ) -> None:
         self._name = name
         self._request_class = request_class
         self._max_message_bytes = max_message_bytes
         self._default_deadline_s = default_deadline_s
+        self._calls = calls
 
     def unary(self, run: Unary) -> grpc.RpcMethodHandler[bytes, bytes]:
         """The handler of a method with one response."""
 
         async def handle(payload: bytes, context: Context) -> bytes:
             log = CallLog(self._name)
+            self._calls.add(context)
             try:
                 request = log.request = self._parse(payload)
                 response = log.response = await run(request, self._deadline(context))
@@ -67,6 +77,7 @@ class Method:
 
         async def handle(payload: bytes, context: Context) -> AsyncGenerator[bytes, None]:
             log = CallLog(self._name)
+            self._calls.add(context)
             try:
                 request = log.request = self._parse(payload)
                 async with aclosing(run(request, self._deadline(context))) as responses:

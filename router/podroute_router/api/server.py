@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha import reflection
 from podroute.v1 import collection_service_pb2, shard_map_service_pb2, vector_service_pb2
 
 from podroute_router.api.calls import Method
+from podroute_router.api.draining import CallsInFlight, DrainingServer
 from podroute_router.api.servicers import CollectionService, ShardMapService, VectorService
 from podroute_router.collections import Collections
 from podroute_router.config import Config, ConfigError
@@ -38,6 +39,8 @@ def build_grpc_server(
 ) -> grpc.aio.Server:
     """A server with every service, neither bound nor started. Needs a running event loop.
 
+    Its `stop` waits for calls of podroute's services, not for a health Watch or a reflection stream, which do not end.
+
     Args:
         config: limits, deadlines and the reflection switch.
         engine: serves the data plane.
@@ -46,14 +49,15 @@ def build_grpc_server(
     """
     if api_implementation.Type() != "upb":
         raise ConfigError(f"protobuf runs on {api_implementation.Type()!r}, which is far too slow; install it with upb")
-    server = grpc.aio.server(options=_options(config))
+    calls = CallsInFlight()
+    server = DrainingServer(grpc.aio.server(options=_options(config)), calls)
     services: Mapping[ServiceDescriptor, object] = {
         _service(vector_service_pb2, "VectorService"): VectorService(engine, config.limits),
         _service(collection_service_pb2, "CollectionService"): CollectionService(collections),
         _service(shard_map_service_pb2, "ShardMapService"): ShardMapService(collections),
     }
     server.add_generic_rpc_handlers(
-        [_handler(descriptor, servicer, config) for descriptor, servicer in services.items()]
+        [_handler(descriptor, servicer, config, calls) for descriptor, servicer in services.items()]
     )
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     if config.router.reflection:
@@ -91,7 +95,9 @@ def _service(module: Any, name: str) -> ServiceDescriptor:
     return descriptor
 
 
-def _handler(descriptor: ServiceDescriptor, servicer: object, config: Config) -> grpc.GenericRpcHandler:
+def _handler(
+    descriptor: ServiceDescriptor, servicer: object, config: Config, calls: CallsInFlight
+) -> grpc.GenericRpcHandler:
     """The service's handler; `CreateIndex` of the contract is `create_index` of the servicer."""
     handlers = {}
     for rpc in descriptor.methods:
@@ -99,6 +105,7 @@ def _handler(descriptor: ServiceDescriptor, servicer: object, config: Config) ->
             f"{descriptor.name}/{rpc.name}",
             GetMessageClass(rpc.input_type),
             max_message_bytes=config.limits.max_message_bytes,
+            calls=calls,
             default_deadline_s=config.timeouts.index_s if rpc.name == "CreateIndex" else config.timeouts.default_s,
         )
         run = getattr(servicer, _HUMP.sub("_", rpc.name).lower())

@@ -1,0 +1,1 @@
+"""Benchmarks: what the router costs, always as ratios to peers measured in the same run. docs/performance.md."""

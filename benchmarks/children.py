@@ -1,0 +1,103 @@
+"""Child processes that take a command as a line of JSON and answer with another. They end when their stdin does."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Self
+
+ROOT = Path(__file__).resolve().parents[1]
+START_TIMEOUT_S = 30.0
+END_TIMEOUT_S = 10.0
+
+
+class ChildFailed(Exception):
+    """A child ended, or did not answer in time; its own stderr says why."""
+
+
+class Child:
+    """A module of this package, run as a process of its own.
+
+    Args:
+        module: its name within the package; it says one line as soon as it is ready.
+        arguments: what it is started with.
+    """
+
+    def __init__(self, module: str, *arguments: str) -> None:
+        self.module = module
+        # Settings of the user's own routers are not for ours.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PODROUTE_")}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", f"benchmarks.{module}", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            cwd=ROOT,
+            env=environment,
+            start_new_session=True,  # Ctrl-C is for the parent, which then ends its children
+        )
+        self._heard = b""
+
+    @property
+    def pid(self) -> int:
+        """The id of the process."""
+        return self._process.pid
+
+    def tell(self, command: dict[str, Any]) -> None:
+        """Sends a command and does not wait."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(command).encode() + b"\n")
+        except BrokenPipeError:
+            raise ChildFailed(f"{self.module} has ended") from None
+
+    def hear(self, timeout_s: float) -> dict[str, Any]:
+        """The next line that the child says."""
+        assert self._process.stdout is not None
+        pipe = self._process.stdout.fileno()
+        deadline = time.monotonic() + timeout_s
+        parts = [self._heard]
+        while b"\n" not in parts[-1]:
+            if not select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                raise ChildFailed(f"{self.module} did not answer within {timeout_s:g} s")
+            part = os.read(pipe, 1 << 20)
+            if not part:
+                raise ChildFailed(f"{self.module} has ended")
+            parts.append(part)
+        line, _, self._heard = b"".join(parts).partition(b"\n")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def ask(self, command: dict[str, Any], timeout_s: float = START_TIMEOUT_S) -> dict[str, Any]:
+        """Sends a command and returns the answer."""
+        self.tell(command)
+        return self.hear(timeout_s)
+
+    def close(self) -> None:
+        """Ends the process, by force where it does not by itself."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def say(answer: dict[str, Any]) -> None:
+    """A child's answer to its parent."""
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,147 @@
+"""What a case costs: calls, the CPU time of processes as Linux counts it, and the time a call takes."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.load import Callers, Window
+
+_PROC = Path("/proc")
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One way to have a query answered."""
+
+    name: str
+    callers: Callers
+    pid: int
+    """The process whose CPU time is measured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One measurement of a case. CPU times are in µs a call."""
+
+    case: str
+    callers: int
+    round: int
+    calls: int
+    requests_per_s: float
+    cpu_us: float
+    """Of the case's process."""
+    postgres_cpu_us: float
+    """Of all PostgreSQL servers' processes."""
+    p50_ms: float
+    p99_ms: float
+    others_cpu: float
+    """Share of the machine's CPU time that went to processes which are not of this benchmark."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Process:
+    parent: int
+    cpu_s: float
+    """In user and system mode."""
+    reaped_s: float
+    """The same of children that have ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """CPU time used up to a moment."""
+
+    at: float
+    busy_s: float
+    """Of the whole machine."""
+    processes: Mapping[int, _Process]
+
+    @classmethod
+    def now(cls) -> Usage:
+        """Reads /proc."""
+        processes = {}
+        for folder in _PROC.iterdir():
+            if not folder.name.isdecimal():
+                continue
+            try:
+                # pid (name, which may hold anything) state parent … utime stime cutime cstime: fields 14 to 17
+                fields = (folder / "stat").read_bytes().rpartition(b")")[2].split()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            user, system, user_reaped, system_reaped = (int(ticks) / _TICKS_PER_S for ticks in fields[11:15])
+            processes[int(folder.name)] = _Process(int(fields[1]), user + system, user_reaped + system_reaped)
+        # cpu user nice system idle iowait irq softirq steal
+        ticks = [int(field) for field in (_PROC / "stat").read_bytes().split(maxsplit=9)[1:9]]
+        return cls(time.monotonic(), (sum(ticks) - ticks[3] - ticks[4]) / _TICKS_PER_S, processes)
+
+    def of(self, pid: int) -> float:
+        """Seconds of one process."""
+        return self.processes[pid].cpu_s
+
+    def below(self, roots: Collection[int]) -> float:
+        """Seconds of processes with all their descendants, those that have ended included."""
+        found = set(roots)
+        while more := {pid for pid, process in self.processes.items() if process.parent in found} - found:
+            found |= more
+        return sum(process.cpu_s + process.reaped_s for pid, process in self.processes.items() if pid in found)
+
+
+def measure(
+    case: Case, *, callers: int, round: int, warm_up_s: float, seconds: float, postgres: Collection[int]
+) -> Sample:
+    """Puts load on a case and measures it.
+
+    Args:
+        case: what to measure.
+        callers: how many call at a time.
+        round: goes into the sample.
+        warm_up_s: load before the measurement.
+        seconds: length of the measurement.
+        postgres: ids of the PostgreSQL servers' first processes.
+    """
+    window = Window.after(warm_up_s, seconds)
+    outcome = case.callers.offer(callers, window)
+    time.sleep(max(0.0, window.begin - time.monotonic()))
+    before = Usage.now()
+    time.sleep(max(0.0, window.end - time.monotonic()))
+    after = Usage.now()
+    taken = outcome()
+    if len(taken) < 2:
+        raise RuntimeError(f"{case.name}: only {len(taken)} calls ended within {seconds:g} s")
+    elapsed_s = after.at - before.at
+    busy_s = after.busy_s - before.busy_s
+    ours_s = after.below([os.getpid()]) - before.below([os.getpid()])
+    us_a_call = 1e6 / elapsed_s * seconds / len(taken)  # the two looks at /proc are not exactly `seconds` apart
+    return Sample(
+        case=case.name,
+        callers=callers,
+        round=round,
+        calls=len(taken),
+        requests_per_s=len(taken) / seconds,
+        cpu_us=(after.of(case.pid) - before.of(case.pid)) * us_a_call,
+        postgres_cpu_us=(after.below(postgres) - before.below(postgres)) * us_a_call,
+        p50_ms=statistics.median(taken) * 1e3,
+        p99_ms=statistics.quantiles(taken, n=100, method="inclusive")[98] * 1e3,
+        others_cpu=max(0.0, busy_s - ours_s) / elapsed_s / (os.cpu_count() or 1),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """Several measurements of one thing."""
+
+    median: float
+    spread: float
+    """Half of the distance between the least and the greatest, as a share of the median."""
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Figure:
+        """The median and the spread of some values."""
+        median = statistics.median(values)
+        return cls(median, (max(values) - min(values)) / 2 / median if median else 0.0)

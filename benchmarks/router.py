@@ -1,0 +1,32 @@
+"""A process with the router and nothing else, so that the process's CPU time is the router's."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+from podroute_router.config import make_config
+from podroute_router.logs import configure_logs
+from podroute_router.server import serve
+
+from benchmarks.children import say
+
+
+async def run(config_file: Path) -> None:
+    """Serves until stdin ends. The file has the configuration as JSON."""
+    config = make_config(json.loads(config_file.read_text(encoding="utf-8")))
+    configure_logs(config.router.log_level, config.router.log_format)
+    serving = asyncio.create_task(serve(config, on_ready=lambda router: say({"address": router.address})))
+    ended = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
+    await asyncio.wait({serving, ended}, return_when=asyncio.FIRST_COMPLETED)
+    if not serving.done():
+        os.kill(os.getpid(), signal.SIGTERM)
+    await serving
+
+
+if __name__ == "__main__":
+    asyncio.run(run(Path(sys.argv[1])))

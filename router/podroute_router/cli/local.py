@@ -1,0 +1,72 @@
+"""An embedded cluster: prepared as an administrator prepares servers, and the configuration of its router."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from podroute_router.config import Config, make_config
+from podroute_router.embedded import Cluster
+from podroute_router.postgres.prepare import prepare
+from podroute_router.postgres.scram import verifier
+
+ADDRESSES: Final = ("PRIMARY", "CATALOG", "PODS", "ROUTER__LISTEN", "ROUTER__STATE_DIR")
+EVERYTHING: Final = ("PRIMARY", "CATALOG", "PODS", "ROUTER", "LIMITS", "TIMEOUTS")
+
+
+async def prepare_cluster(cluster: Cluster) -> None:
+    """Makes roles, extensions and schemas on every server; on a prepared one it changes nothing."""
+    password = cluster.router_password_file.read_text(encoding="utf-8").strip()
+    secret = verifier(cluster.router_role, password)
+    await asyncio.gather(
+        *(
+            prepare(
+                server.admin_conninfo(server.database),
+                role=cluster.router_role,
+                verifier=secret,
+                pod=server is not cluster.primary,
+                primary=server is cluster.primary,
+            )
+            for server in cluster.servers.values()
+        )
+    )
+
+
+def router_config(cluster: Cluster, listen: str, *, foreign: Iterable[str]) -> Config:
+    """The configuration of the cluster's router; it logs what needs attention.
+
+    Args:
+        cluster: a started one.
+        listen: address and port.
+        foreign: sections and keys of the configuration for which variables of the environment are not heeded, as they
+            are meant for another router.
+    """
+    for variable in _variables(os.environ, foreign):
+        del os.environ[variable]
+    values: dict[str, Any] = cluster.config_values()
+    values["router"] |= {"listen": listen, "log_level": "warning"}
+    return make_config(values)
+
+
+def stop_asked() -> asyncio.Event:
+    """Set by SIGTERM or Ctrl-C, from now until the event loop ends.
+
+    While the loop is blocked a signal waits, so that starting and stopping servers is never torn apart.
+    """
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked.set)
+    return asked
+
+
+def _variables(environment: Mapping[str, str], keys: Iterable[str]) -> list[str]:
+    names = [f"PODROUTE_{key}" for key in keys]
+    return [
+        variable
+        for variable in environment
+        if any(variable.upper() == name or variable.upper().startswith(f"{name}__") for name in names)
+    ]

@@ -1,0 +1,34 @@
+"""What commands that call a router share: where it is, and a client of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+import podroute
+
+from podroute_router.cli.failures import calling
+from podroute_router.config import Router
+
+DEFAULT_ADDRESS = Router().listen
+
+address_option = click.option(
+    "--address",
+    envvar="PODROUTE_ADDRESS",
+    default=DEFAULT_ADDRESS,
+    show_default=True,
+    show_envvar=True,
+    help="The router's host:port, or another gRPC target.",
+)
+
+metric_option = click.option(
+    "--metric", type=click.Choice(["cosine", "l2", "inner_product", "l1"]), help="Default: the collection's, or cosine."
+)
+
+
+@contextmanager
+def router_at(address: str) -> Iterator[podroute.Client]:
+    """A client; calls that fail end the command."""
+    with calling(), podroute.Client(address) as client:
+        yield client

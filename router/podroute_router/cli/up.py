@@ -1,0 +1,107 @@
+"""`podroute up`: an embedded primary, two pods and a router, until Ctrl-C or SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from pathlib import Path
+
+import click
+
+from podroute_router.cli.failures import CannotStart, starting
+from podroute_router.cli.local import ADDRESSES, prepare_cluster, router_config, stop_asked
+from podroute_router.cli.router_calls import DEFAULT_ADDRESS
+from podroute_router.embedded import Cluster, EmbeddedError
+from podroute_router.embedded.ports import free_port, is_free
+from podroute_router.embedded.server import Server
+from podroute_router.logs import configure_logs
+from podroute_router.server import Router
+
+_HOST, _, _PORT = DEFAULT_ADDRESS.rpartition(":")
+_SIGNAL_DELIVERY_S = 0.05
+
+
+@click.command("up")
+@click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path),
+    help="Keeps data, logs and passwords; default: podroute in the user's state folder.",
+)
+@click.option("--ephemeral", is_flag=True, help="Keep nothing.")
+@click.option(
+    "--pg-bin-dir", type=click.Path(path_type=Path), help="Programs of another PostgreSQL, 15 or later, with pgvector."
+)
+@click.option("--port", type=click.IntRange(1, 65535), help=f"The router's port; default: {_PORT}, or a free one.")
+def command(state_dir: Path | None, ephemeral: bool, pg_bin_dir: Path | None, port: int | None) -> None:
+    """Run a primary, two pods and a router on this machine until Ctrl-C.
+
+    Real PostgreSQL servers on 127.0.0.1. Started again, they have their data.
+    """
+    if port is not None and not is_free(port):
+        raise CannotStart(f"--port: {_HOST}:{port} is taken")
+    with starting():
+        cluster = Cluster(state_dir, ephemeral=ephemeral, bin_dir=pg_bin_dir)
+        # All of it in the main thread: the servers end with the thread that starts them.
+        asyncio.run(_run(cluster, port))
+
+
+async def _run(cluster: Cluster, port: int | None) -> None:
+    asked = stop_asked()
+    click.echo("starting a primary and two pods ...")
+    try:
+        with cluster:
+            await prepare_cluster(cluster)
+            if not asked.is_set():
+                await _serve(cluster, port, asked)
+    except EmbeddedError:
+        # Ctrl-C in a terminal reaches initdb as well, whose failure is then no failure.
+        await asyncio.sleep(_SIGNAL_DELIVERY_S)
+        if not asked.is_set():
+            raise
+    click.echo("stopped; nothing is kept" if cluster.ephemeral else "stopped")
+
+
+async def _serve(cluster: Cluster, port: int | None, asked: asyncio.Event) -> None:
+    chosen = port or (int(_PORT) if is_free(int(_PORT)) else free_port())
+    config = router_config(cluster, f"{_HOST}:{chosen}", foreign=ADDRESSES)
+    configure_logs(config.router.log_level, config.router.log_format)
+    router = await Router.start(config)
+    try:
+        click.echo(_greeting(cluster, router.address))
+        await asked.wait()
+        click.echo("stopping ...")
+    finally:
+        await router.stop()
+
+
+def _greeting(cluster: Cluster, address: str) -> str:
+    """Where everything is, and how to call it."""
+    kept = "removed at the end" if cluster.ephemeral else "kept; started again, podroute up finds it"
+    servers = "\n".join(f"  {_place(name, server)}" for name, server in cluster.servers.items())
+    password = shlex.quote(str(cluster.router_password_file))
+    primary = cluster.primary
+    elsewhere = "" if address == DEFAULT_ADDRESS else f" --address {address}"
+    return f"""\
+podroute serves on {address}
+
+{servers}
+  data     {cluster.state_folder} ({kept})
+
+From Python:
+  import podroute
+  client = podroute.Client("{address}")
+  client.create_collection("docs", dimension=3)
+  client.upsert("docs", [("a", [1, 2, 3], {{"year": 2012}}), ("b", [3, 2, 1], {{}})])
+  print(client.query("docs", [1, 2, 3], limit=5))
+
+From a shell:
+  podroute collections list{elsewhere}
+  grpcurl -plaintext {address} podroute.v1.ShardMapService/ListPods
+  PGPASSWORD="$(cat {password})" psql -h {_HOST} -p {primary.port} -U {cluster.router_role} {primary.database}
+
+Ctrl-C stops all of it.
+"""
+
+
+def _place(name: str, server: Server) -> str:
+    return f"{name:<8} {_HOST}:{server.port}, database {server.database}"
