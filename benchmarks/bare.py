@@ -46,12 +46,11 @@ class Caller:
 @asynccontextmanager
 async def connected(pod: dict[str, Any], callers: int) -> AsyncIterator[list[Connection]]:
     """Connections to the pod, with the settings that the router's have."""
-    password = Path(pod["password_file"]).read_text(encoding="utf-8").strip()
     async with AsyncExitStack() as stack:
         connections = []
         for _ in range(callers):
             connection = await psycopg.AsyncConnection.connect(
-                pod["dsn"], password=password, autocommit=True, cursor_factory=psycopg.AsyncRawCursor
+                pod["dsn"], password=pod["password"], autocommit=True, cursor_factory=psycopg.AsyncRawCursor
             )
             await stack.enter_async_context(connection)
             await register_vector_async(connection)
@@ -61,10 +60,8 @@ async def connected(pod: dict[str, Any], callers: int) -> AsyncIterator[list[Con
         yield connections
 
 
-async def main(queries_file: str, pod_file: str, callers: int) -> None:
+async def run(queries: Vectors, pod: dict[str, Any], callers: int) -> None:
     """Obeys commands until stdin ends."""
-    queries = np.load(queries_file)
-    pod = json.loads(Path(pod_file).read_text(encoding="utf-8"))
     statement = statements.query(
         statements.Relation(pod["schema"], pod["table"]),
         pod["vector_schema"],
@@ -92,5 +89,12 @@ async def main(queries_file: str, pod_file: str, callers: int) -> None:
                 say({"ids": [[row[0] for row in found] for found in rows]})
 
 
+def main(queries_file: str, pod_file: str, callers: int) -> None:
+    """Connects to the pod that the file describes and obeys."""
+    pod = json.loads(Path(pod_file).read_text(encoding="utf-8"))
+    pod["password"] = Path(pod["password_file"]).read_text(encoding="utf-8").strip()
+    asyncio.run(run(np.load(queries_file), pod, callers))
+
+
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

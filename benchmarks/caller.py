@@ -12,7 +12,7 @@ from typing import Any
 
 import grpc
 import numpy as np
-from podroute.v1 import route_pb2, vector_service_pb2
+from podroute.v1 import vector_service_pb2
 
 from benchmarks.children import say
 from benchmarks.data import Vectors
@@ -25,10 +25,11 @@ class Target:
     """A server, and the requests that it is sent."""
 
     def __init__(self, target: dict[str, Any], queries: Vectors) -> None:
-        path = route_pb2.AccessPath.Value(target["path"])
         self._payloads = []
         for query in queries:
-            request = vector_service_pb2.QueryRequest(collection=target["collection"], limit=target["limit"], path=path)
+            request = vector_service_pb2.QueryRequest(
+                collection=target["collection"], limit=target["limit"], path=target["path"]
+            )
             request.vector.values.extend(query.tolist())
             self._payloads.append(request.SerializeToString())
         # Without serializers the bytes pass as they are.

@@ -63,8 +63,10 @@ def make_dataset(*, records: int, dimension: int, queries: int, neighbours: int)
 
 def _nearest(records: Vectors, queries: Vectors, count: int) -> NDArray[Any]:
     likeness = _unit(queries) @ _unit(records).T
-    return np.argpartition(-likeness, count - 1, axis=1)[:, :count]
+    nearest: NDArray[Any] = np.argpartition(-likeness, count - 1, axis=1)[:, :count]
+    return nearest
 
 
 def _unit(vectors: Vectors) -> Vectors:
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    unit: Vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return unit

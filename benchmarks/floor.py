@@ -34,8 +34,8 @@ async def serve(matches: int) -> None:
         return answer
 
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-    handlers = {METHOD: grpc.unary_unary_rpc_method_handler(handle)}
-    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, handlers)])
+    handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(handle)
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler})])
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     say({"address": f"127.0.0.1:{port}"})

@@ -40,8 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "machine": output.machine(),
         "parameters": {
             **{name: getattr(options, name) for name in ("records", "dimension", "seconds", "rounds")},
-            **{"limit": LIMIT, "ef_search": EF_SEARCH, "metric": "cosine", "queries": QUERIES},
-            **{"callers": list(CALLERS), "warm_up_s": WARM_UP_S},
+            "limit": LIMIT,
+            "ef_search": EF_SEARCH,
+            "metric": "cosine",
+            "queries": QUERIES,
+            "callers": list(CALLERS),
+            "warm_up_s": WARM_UP_S,
         },
     }
     _tell(f"{options.records:,} records of dimension {options.dimension}: filling the pod, building its index …")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from benchmarks.measuring import Figure, Sample
 from benchmarks.stage import BARE, DIRECT, FDW, FLOOR
@@ -28,12 +27,12 @@ def p50(sample: Sample) -> float:
 
 def over(samples: Sequence[Sample], measured: Measure, case: str, peer: str, callers: int) -> Figure:
     """A case's figure divided by its peer's."""
-    return _paired(samples, measured, case, peer, callers, operator.truediv)
+    return Figure.of([value / of_peer for value, of_peer in _paired(samples, measured, case, peer, callers)])
 
 
 def added(samples: Sequence[Sample], measured: Measure, case: str, peer: str, callers: int) -> Figure:
     """A case's figure less its peer's."""
-    return _paired(samples, measured, case, peer, callers, operator.sub)
+    return Figure.of([value - of_peer for value, of_peer in _paired(samples, measured, case, peer, callers)])
 
 
 def all_ratios(samples: Sequence[Sample]) -> dict[str, float]:
@@ -55,14 +54,11 @@ def all_ratios(samples: Sequence[Sample]) -> dict[str, float]:
 
 
 def _paired(
-    samples: Sequence[Sample],
-    measured: Measure,
-    case: str,
-    peer: str,
-    callers: int,
-    combine: Callable[[float, float], float],
-) -> Figure:
+    samples: Sequence[Sample], measured: Measure, case: str, peer: str, callers: int
+) -> Iterator[tuple[float, float]]:
+    """The figures of the case and of its peer, round by round."""
     of_case, of_peer = (
         {s.round: measured(s) for s in samples if s.case == name and s.callers == callers} for name in (case, peer)
     )
-    return Figure.of([combine(value, of_peer[number]) for number, value in of_case.items()])
+    for number, value in of_case.items():
+        yield value, of_peer[number]

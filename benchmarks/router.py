@@ -9,16 +9,15 @@ import signal
 import sys
 from pathlib import Path
 
-from podroute_router.config import make_config
+from podroute_router.config import Config, make_config
 from podroute_router.logs import configure_logs
 from podroute_router.server import serve
 
 from benchmarks.children import say
 
 
-async def run(config_file: Path) -> None:
-    """Serves until stdin ends. The file has the configuration as JSON."""
-    config = make_config(json.loads(config_file.read_text(encoding="utf-8")))
+async def run(config: Config) -> None:
+    """Serves until stdin ends."""
     configure_logs(config.router.log_level, config.router.log_format)
     serving = asyncio.create_task(serve(config, on_ready=lambda router: say({"address": router.address})))
     ended = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
@@ -29,4 +28,5 @@ async def run(config_file: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(run(Path(sys.argv[1])))
+    # The file has the configuration as JSON.
+    asyncio.run(run(make_config(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))))

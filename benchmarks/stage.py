@@ -1,4 +1,4 @@
-"""What is measured: an embedded cluster with one filled pod, the router, its peers, and the processes that call them."""
+"""What is measured: an embedded cluster with one filled pod, the router, its peers, and the callers' processes."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _prepare(cluster: Cluster) -> None:
 def _fill(address: str, dataset: Dataset) -> podroute.Placement:
     """Makes the collection and its HNSW index through the router."""
     with podroute.Client(address, timeout_s=FILL_TIMEOUT_S) as client:
-        client.wait_until_serving(service=f"pod:{POD}")
+        client.wait_until_serving()
         collection = client.create_collection(COLLECTION, dimension=dataset.records.shape[1], pod=POD)
         for start in range(0, len(dataset.records), RECORDS_A_CALL):
             vectors = dataset.records[start : start + RECORDS_A_CALL]

@@ -80,13 +80,15 @@ def delete(name: str, yes: bool, address: str) -> None:
 @address_option
 def index(name: str, metric: str | None, m: int | None, ef_construction: int | None, address: str) -> None:
     """Build an HNSW index on the collection NAME while writes go on. Ctrl-C ends the build."""
+    terminal = Console(stderr=True)
     shown = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),
-        console=Console(stderr=True),
+        console=terminal,
         transient=True,
+        disable=not terminal.is_terminal,
     )
     with router_at(address) as client, shown:
         task = shown.add_task("starting", total=None)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import click
 import podroute
 
-from podroute_router.cli.failures import calling
+from podroute_router.cli.failures import CallFailed, calling
 from podroute_router.config import Router
 
 DEFAULT_ADDRESS = Router().listen
@@ -31,4 +31,9 @@ metric_option = click.option(
 def router_at(address: str) -> Iterator[podroute.Client]:
     """A client; calls that fail end the command."""
     with calling(), podroute.Client(address) as client:
-        yield client
+        try:
+            yield client
+        except podroute.Unavailable as error:
+            if error.reason:  # the router's own word
+                raise
+            raise CallFailed(f"no router answers at {address}: {error}") from error
