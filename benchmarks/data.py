@@ -55,7 +55,8 @@ def make_dataset(*, records: int, dimension: int, queries: int, neighbours: int)
         near = centres[random.integers(len(centres), size=count)]
         inner = near + CLUSTER_WIDTH * random.standard_normal((count, latent), dtype=np.float32)
         noise = NOISE * random.standard_normal((count, dimension), dtype=np.float32)
-        return (inner @ embedding + noise).astype(np.float32)
+        drawn: Vectors = (inner @ embedding + noise).astype(np.float32)
+        return drawn
 
     stored, asked = draw(records), draw(queries)
     return Dataset(records=stored, queries=asked, neighbours=_nearest(stored, asked, neighbours))

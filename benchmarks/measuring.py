@@ -137,11 +137,12 @@ class Figure:
     """Several measurements of one thing."""
 
     median: float
-    spread: float
-    """Half of the distance between the least and the greatest, as a share of the median."""
+    spread: float | None
+    """Half of the distance between the least and the greatest, as a share of the median; None of a single value."""
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Figure:
         """The median and the spread of some values."""
         median = statistics.median(values)
-        return cls(median, (max(values) - min(values)) / 2 / median if median else 0.0)
+        several = len(values) > 1 and median != 0
+        return cls(median, (max(values) - min(values)) / 2 / abs(median) if several else None)

@@ -61,8 +61,9 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def shown(figure: Figure, digits: int) -> str:
-    """The median, and its spread in percent."""
-    return f"{figure.median:,.{digits}f} ±{figure.spread:.0%}"
+    """The median, and its spread in percent where there is one."""
+    spread = "" if figure.spread is None else f" ±{figure.spread:.0%}"
+    return f"{figure.median:,.{digits}f}{spread}"
 
 
 def machine() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,8 @@ from podroute_router.postgres.scram import verifier
 PODS = ("alpha", "beta")
 POD_ON_PRIMARY = "home"
 
+_numbers = itertools.count(1)
+
 
 @contextmanager
 def prepared_cluster() -> Iterator[Cluster]:
@@ -26,18 +29,40 @@ def prepared_cluster() -> Iterator[Cluster]:
         dictionary_locale() as locale,
         Cluster(pods=PODS, ephemeral=True, fsync=False, locale=locale.name, environment=locale.environment) as cluster,
     ):
-        secret = verifier(cluster.router_role, cluster.router_password_file.read_text(encoding="utf-8").strip())
         for server in cluster.servers.values():
-            steps = preparation(role=cluster.router_role, verifier=secret, pod=True, primary=server is cluster.primary)
-            with psycopg.connect(server.admin_conninfo(server.database)) as connection:
-                for step in steps:
-                    connection.execute(step)
+            _prepare(cluster, server.admin_conninfo(server.database), primary=server is cluster.primary)
         yield cluster
 
 
-def router_values(cluster: Cluster) -> dict[str, Any]:
-    """The configuration of a router of the cluster, with the primary as a third pod, on a free port."""
+@contextmanager
+def separate_primary(cluster: Cluster) -> Iterator[str]:
+    """Another database on the primary's server, prepared as primary and pod: its name.
+
+    For those who bring shard maps of their own; they would quarrel with the session's router over one primary.
+    """
+    name = f"primary_{next(_numbers)}"
+    with psycopg.connect(cluster.primary.admin_conninfo(), autocommit=True) as admin:
+        admin.execute(f"create database {name}".encode())
+        _prepare(cluster, cluster.primary.admin_conninfo(name), primary=True)
+        yield name
+        admin.execute(f"drop database {name} with (force)".encode())
+
+
+def router_values(cluster: Cluster, *, primary: str | None = None) -> dict[str, Any]:
+    """The configuration of a router of the cluster, with the primary as a third pod, on a free port.
+
+    primary: another database on the primary's server.
+    """
     values = cluster.config_values()
+    if primary is not None:
+        values["primary"]["dsn"] = cluster.primary.conninfo(cluster.router_role, primary)
     values["pods"][POD_ON_PRIMARY] = {"on_primary": True}
     values["router"] = {"listen": "127.0.0.1:0"}
     return values
+
+
+def _prepare(cluster: Cluster, admin_conninfo: str, *, primary: bool) -> None:
+    secret = verifier(cluster.router_role, cluster.router_password_file.read_text(encoding="utf-8").strip())
+    with psycopg.connect(admin_conninfo) as connection:
+        for step in preparation(role=cluster.router_role, verifier=secret, pod=True, primary=primary):
+            connection.execute(step)

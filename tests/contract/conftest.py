@@ -6,20 +6,21 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
-from podroute_router.config import Config
+from podroute_router.config import Config, make_config
 from podroute_router.domain import Collection
+from podroute_router.embedded import Cluster
+from servers import router_values, separate_primary
 
-from .cluster import prepared_cluster
 from .harness import Harness, openings
 
 OPENINGS = openings()
 
 
 @pytest.fixture(scope="session")
-def cluster_config() -> Iterator[Config]:
-    """The configuration of a router of the suite's PostgreSQL servers; they run only where a backend asks for them."""
-    with prepared_cluster() as config:
-        yield config
+def contract_config(cluster: Cluster) -> Iterator[Config]:
+    """The configuration of a router with a primary of the suite's own; asked for by SQL backends only."""
+    with separate_primary(cluster) as name:
+        yield make_config(router_values(cluster, primary=name))
 
 
 @pytest_asyncio.fixture(scope="session", params=list(OPENINGS))

@@ -16,8 +16,10 @@ from podroute_router.backend import Backend, CollectionStore, MapFollower
 from podroute_router.config import Config
 from podroute_router.domain import Collection, Deadline, Metric, Placement, Record
 from podroute_router.shard_map import Change, ShardMap
+from servers import POD_ON_PRIMARY
 
-from .cluster import POD_APART, POD_ON_PRIMARY
+POD_APART = "alpha"
+"""A pod that is not the primary."""
 
 CALL_TIMEOUT_S = 20.0
 """Far more than any call takes: a test that waits so long has failed."""
@@ -106,7 +108,7 @@ def _open_sql(name: str, *, pod: str, through_primary: bool) -> Opening:
 
     @asynccontextmanager
     async def opened(request: pytest.FixtureRequest) -> AsyncIterator[Harness]:
-        config: Config = request.getfixturevalue("cluster_config")
+        config: Config = request.getfixturevalue("contract_config")
         store = PgvectorBackend(config)
         if not through_primary:
             yield Harness(name=name, backend=store, store=store, pod=pod)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -86,14 +87,42 @@ async def test_a_refused_login_is_told_apart(cluster: Cluster) -> None:
 
 
 async def test_connecting_leaves_half_of_the_time_for_another_path(cluster: Cluster) -> None:
-    server = await asyncio.start_server(lambda *_: asyncio.sleep(10), "127.0.0.1", 0)  # accepts, and says nothing
-    port = server.sockets[0].getsockname()[1]
-    async with server, pool(cluster, port=port) as opened:
-        started = time.perf_counter()
-        with pytest.raises(Unreachable):
-            async with opened.connection(Deadline.after(1.0)):
-                pass
-        assert 0.4 < time.perf_counter() - started < 0.7
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # the kernel accepts, and nobody says a word
+        port = silent.getsockname()[1]
+        async with pool(cluster, port=port) as opened:
+            started = time.perf_counter()
+            with pytest.raises(Unreachable):
+                await call_with(opened, 1.0)
+            assert 0.4 < time.perf_counter() - started < 0.7
+
+
+async def test_of_several_hosts_one_that_serves_is_taken(cluster: Cluster) -> None:
+    server = cluster.pods["beta"]
+    dsn = server.conninfo(cluster.router_role).replace(f"port={server.port}", f"port=1,{server.port}")
+    several = Database(
+        dsn=dsn.replace("host=127.0.0.1", "host=127.0.0.1,127.0.0.1") + " target_session_attrs=read-write",
+        password_file=cluster.router_password_file,
+    )
+    opened = Pool(several, size=1, linger_s=1, connect_timeout_s=2, facts={})
+    assert await backend_pid(opened)
+    await opened.close()
+
+
+async def test_a_host_that_became_a_standby_is_left_for_the_next(cluster: Cluster) -> None:
+    async with pool(cluster, size=1) as opened:
+
+        async def write() -> int:
+            async with opened.connection(Deadline.after(5), writes=True) as connection:
+                await connection.execute("set default_transaction_read_only = on")
+                await connection.execute("create table public.never ()")
+                return 0
+
+        with pytest.raises(Unavailable) as failed:
+            await write()
+        assert failed.value.reason == "READ_ONLY"
+        async with opened.connection(Deadline.after(5)) as connection:
+            row = await (await connection.execute("show default_transaction_read_only")).fetchone()
+        assert row == ("off",)
 
 
 async def test_a_lost_connection_leaves_the_outcome_of_a_write_unknown(cluster: Cluster) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
@@ -17,10 +17,9 @@ from podroute_router.config import Config, make_config
 from podroute_router.domain import Collection, Deadline, Metric, Placement, Record
 from podroute_router.embedded import Cluster
 from podroute_router.errors import Unavailable
-from podroute_router.postgres.prepare import prepare
 from podroute_router.postgres.scram import verifier
 from podroute_router.shard_map import Change, ShardMap
-from servers import router_values
+from servers import router_values, separate_primary
 
 _numbers = itertools.count()
 
@@ -32,6 +31,7 @@ def deadline() -> Deadline:
 class Primary(NamedTuple):
     """A primary of the test's own: another database on the primary's server."""
 
+    name: str
     config: Config
     admin: psycopg.Connection
 
@@ -51,19 +51,13 @@ class Primary(NamedTuple):
         return dict(option.split("=", 1) for option in options)
 
 
-@pytest_asyncio.fixture
-async def primary(cluster: Cluster) -> AsyncIterator[Primary]:
-    name = f"primary_{next(_numbers)}"
-    server = cluster.primary
-    with psycopg.connect(server.admin_conninfo(), autocommit=True) as admin:
-        admin.execute(f"create database {name}".encode())
-        secret = verifier(cluster.router_role, cluster.router_password_file.read_text(encoding="utf-8").strip())
-        await prepare(server.admin_conninfo(name), role=cluster.router_role, verifier=secret, pod=False, primary=True)
-        values = router_values(cluster)
-        values["primary"]["dsn"] = server.conninfo(cluster.router_role, name)
-        with psycopg.connect(server.admin_conninfo(name), autocommit=True) as inside:
-            yield Primary(make_config(values), inside)
-        admin.execute(f"drop database {name} with (force)".encode())
+@pytest.fixture
+def primary(cluster: Cluster) -> Iterator[Primary]:
+    with (
+        separate_primary(cluster) as name,
+        psycopg.connect(cluster.primary.admin_conninfo(name), autocommit=True) as admin,
+    ):
+        yield Primary(name, make_config(router_values(cluster, primary=name)), admin)
 
 
 @pytest_asyncio.fixture
@@ -165,8 +159,7 @@ async def test_a_router_with_an_older_map_takes_nothing_back(primary: Primary, s
 async def test_a_pod_with_another_password_gets_a_mapping_that_holds_it(
     primary: Primary, store: PgvectorBackend, cluster: Cluster
 ) -> None:
-    values = router_values(cluster)
-    values["primary"]["dsn"] = primary.config.primary.dsn  # type: ignore[union-attr]
+    values = router_values(cluster, primary=primary.name)
     del values["pods"]["beta"]["password_file"]
     values["pods"]["beta"]["password"] = "of-its-own"
     secret = verifier(cluster.router_role, "of-its-own")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable
 
 import psycopg
@@ -67,7 +66,7 @@ class Listener:
                     told = True
             finally:
                 if connection is not None:
-                    _leave(connection)
+                    connection.discard()
             await asyncio.sleep(backoff_s)
             backoff_s = min(MAX_BACKOFF_S, backoff_s * 2)
 
@@ -81,9 +80,3 @@ class Listener:
             if silent:
                 async with asyncio.timeout(self._timeouts.connect_s):
                     await connection.execute("select 1")
-
-
-def _leave(connection: Connection) -> None:
-    connection.abandon()
-    if connection.left_socket is not None:  # nobody waits for the end of a probe
-        os.close(connection.left_socket)

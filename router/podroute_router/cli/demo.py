@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Coroutine, Iterable, Sequence
 from pathlib import Path
@@ -12,11 +11,12 @@ from typing import TypeVar
 import click
 import podroute
 from rich.console import Console
+from rich.table import Table
 
 from podroute_router.cli import digits
 from podroute_router.cli.digits import PLANS, Answer, Judgement
 from podroute_router.cli.failures import CallFailed, CannotStart, calling, starting
-from podroute_router.cli.local import EVERYTHING, prepare_cluster, router_config, stop_asked
+from podroute_router.cli.local import EVERYTHING, Interrupted, prepared, router_config, stop_asked
 from podroute_router.cli.output import console, table
 from podroute_router.embedded import Cluster
 from podroute_router.logs import configure_logs
@@ -25,10 +25,6 @@ from podroute_router.server import Router
 _WIDTH = 110
 
 T = TypeVar("T")
-
-
-class _Interrupted(Exception):
-    """SIGTERM or Ctrl-C came before the end."""
 
 
 @click.command("demo")
@@ -48,8 +44,8 @@ def command(pg_bin_dir: Path | None) -> None:
         raise CannotStart(str(error)) from error
     with starting(), calling():
         try:
-            judgements = asyncio.run(_run(Cluster(ephemeral=True, bin_dir=pg_bin_dir), records, out))
-        except _Interrupted:
+            judgements = asyncio.run(_run(Cluster(ephemeral=True, bin_dir=pg_bin_dir, fsync=False), records, out))
+        except Interrupted:
             raise CallFailed("interrupted; everything is stopped") from None
     out.print(f"All servers are stopped and their data is gone. {time.perf_counter() - started:.1f} s in all.")
     differing = sum(judgement.differing for judgement in judgements)
@@ -61,8 +57,7 @@ async def _run(cluster: Cluster, records: Sequence[podroute.Record], out: Consol
     asked = stop_asked()
     out.print(f"podroute demo: {len(records):,} handwritten digits of 8 × 8 pixels, from scikit-learn\n")
     watch = _Stopwatch(out)
-    with cluster:
-        await prepare_cluster(cluster)
+    async with prepared(cluster, asked):
         config = router_config(cluster, "127.0.0.1:0", foreign=EVERYTHING)
         configure_logs(config.router.log_level, config.router.log_format)
         router = await Router.start(config)
@@ -88,7 +83,7 @@ async def _show(
         await client.create_index(plan.name)
     watch.say("indexed", f"{' and '.join(plan.name for plan in PLANS)} (HNSW)")
     answers = [answer for plan in PLANS for answer in await digits.ask(client, plan, records)]
-    out.print(f"\nThe {digits.LIMIT} digits nearest to one (its label, #index), and their labels:\n")
+    out.print(f"\nThe {digits.LIMIT} nearest neighbours of two digits (ms: median of {digits.TIMED_CALLS} calls):\n")
     out.print(_answers(answers))
     judgements = [await digits.judge(client, plan, records) for plan in PLANS]
     out.print(f"\nNeighbours with the right label, of {digits.JUDGED} digits:")
@@ -97,26 +92,69 @@ async def _show(
         out.print(f"  {judgement.plan.name:<10} {shares}")
     compared = sum(judgement.compared for judgement in judgements)
     differing = sum(judgement.differing for judgement in judgements)
-    verdict = f"differ on {differing:,} of" if differing else "agree on all of"
-    out.print(f"\nDIRECT and FDW {verdict} {compared:,} queries: same neighbours, same order, same distances.")
+    verdict = (
+        f"differ on {differing:,} of {compared:,} queries"
+        if differing
+        else f"agree on all of {compared:,} queries: same neighbours, same order, same distances"
+    )
+    out.print(f"\nDIRECT and FDW {verdict}.")
     return judgements
 
 
-def _answers(answers: Iterable[Answer]):
+def _answers(answers: Iterable[Answer]) -> Table:
     return table(
-        ["collection", "of", "filter", "path", "pod", "neighbours", "labels", "distances", "ms"],
+        ["collection", "digit", "filter", "path", "pod", "neighbours", "labels", "distances", "ms"],
         [
             (
                 answer.plan.name,
                 f"{answer.label} #{answer.plan.shown}",
-                _filter(answer.filter),
+                answer.plan.filter_text if answer.is_filtered else "",
                 _path(answer.result.route),
                 _pods(answer.result.route),
                 " ".join(match.id for match in answer.result.matches),
                 " ".join(str((match.metadata or {})["label"]) for match in answer.result.matches),
-                " ".join(_significant(match.distance) for match in answer.result.matches),
-                f"{answer.milliseconds:.1f}",
+                " ".join(_short(match.distance) for match in answer.result.matches),
+                round(answer.milliseconds, 1),
             )
             for answer in answers
         ],
     )
+
+
+def _path(route: podroute.Route) -> str:
+    return route.path.upper()
+
+
+def _pods(route: podroute.Route) -> str:
+    return ", ".join(route.pods)
+
+
+def _short(distance: float) -> str:
+    """A distance in five characters."""
+    return f"{distance:.3f}" if distance < 10 else f"{distance:.2f}"
+
+
+class _Stopwatch:
+    """Prints the steps with the seconds that each took."""
+
+    def __init__(self, out: Console) -> None:
+        self._out = out
+        self._last = time.perf_counter()
+
+    def say(self, step: str, what: str) -> None:
+        """Prints a step that has just ended."""
+        now = time.perf_counter()
+        self._out.print(f"  {step:<9} {what:<80} {now - self._last:5.2f} s")
+        self._last = now
+
+
+async def _unless(asked: asyncio.Event, work: Coroutine[None, None, T]) -> T:
+    """The work's result; raises Interrupted as soon as the end is asked for."""
+    task, stop = asyncio.ensure_future(work), asyncio.ensure_future(asked.wait())
+    await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    if not task.done():
+        task.cancel()
+        await asyncio.wait({task})
+        raise Interrupted
+    return task.result()

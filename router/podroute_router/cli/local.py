@@ -5,34 +5,77 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
+import psycopg
+
+from podroute_router.cli.failures import CannotStart, first_line
 from podroute_router.config import Config, make_config
-from podroute_router.embedded import Cluster
+from podroute_router.embedded import Cluster, EmbeddedError, Server
 from podroute_router.postgres.prepare import prepare
 from podroute_router.postgres.scram import verifier
 
 ADDRESSES: Final = ("PRIMARY", "CATALOG", "PODS", "ROUTER__LISTEN", "ROUTER__STATE_DIR")
 EVERYTHING: Final = ("PRIMARY", "CATALOG", "PODS", "ROUTER", "LIMITS", "TIMEOUTS")
 
+_SIGNAL_DELIVERY_S = 0.05
 
-async def prepare_cluster(cluster: Cluster) -> None:
+
+class Interrupted(Exception):
+    """SIGTERM or Ctrl-C came before the end."""
+
+
+@asynccontextmanager
+async def prepared(cluster: Cluster, asked: asyncio.Event) -> AsyncIterator[None]:
+    """Runs the servers, prepared.
+
+    Raises:
+        EmbeddedError: they do not start.
+        CannotStart: they cannot be prepared.
+        Interrupted: they are to be stopped, before they were ready.
+    """
+    try:
+        # In this thread, as the servers end with the one that starts them. The event loop can wait.
+        cluster.start()
+    except EmbeddedError as error:
+        # Ctrl-C in a terminal reaches initdb too, whose failure is then no failure.
+        await asyncio.sleep(_SIGNAL_DELIVERY_S)
+        if asked.is_set():
+            raise Interrupted from error
+        raise
+    try:
+        await _prepare(cluster)
+        if asked.is_set():
+            raise Interrupted
+        yield
+    finally:
+        cluster.stop()
+
+
+async def _prepare(cluster: Cluster) -> None:
     """Makes roles, extensions and schemas on every server; on a prepared one it changes nothing."""
     password = cluster.router_password_file.read_text(encoding="utf-8").strip()
     secret = verifier(cluster.router_role, password)
-    await asyncio.gather(
-        *(
-            prepare(
+
+    async def one(server: Server) -> None:
+        is_primary = server is cluster.primary
+        try:
+            await prepare(
                 server.admin_conninfo(server.database),
                 role=cluster.router_role,
                 verifier=secret,
-                pod=server is not cluster.primary,
-                primary=server is cluster.primary,
+                pod=not is_primary,
+                primary=is_primary,
             )
-            for server in cluster.servers.values()
-        )
-    )
+        except psycopg.Error as error:
+            said = error.diag.message_primary or first_line(error)
+            raise CannotStart(f"preparing server {server.name} failed: {said}") from error
+
+    for outcome in await asyncio.gather(*map(one, cluster.servers.values()), return_exceptions=True):
+        if outcome is not None:
+            raise outcome
 
 
 def router_config(cluster: Cluster, listen: str, *, foreign: Iterable[str]) -> Config:

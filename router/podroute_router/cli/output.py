@@ -32,7 +32,7 @@ def console(width_elsewhere: int = _WIDTH_ELSEWHERE) -> Console:
 def table(columns: Iterable[str], rows: Iterable[Sequence[object]]) -> Table:
     """A table; columns of numbers are right-aligned."""
     cells = [list(row) for row in rows]
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for number, name in enumerate(columns):
         is_numeric = bool(cells) and all(type(row[number]) in (int, float) for row in cells)
         made.add_column(name, justify="right" if is_numeric else "left", no_wrap=True)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
 from podroute_router.cli.failures import CannotStart, starting
-from podroute_router.cli.local import ADDRESSES, prepare_cluster, router_config, stop_asked
+from podroute_router.cli.local import ADDRESSES, Interrupted, prepared, router_config, stop_asked
 from podroute_router.cli.router_calls import DEFAULT_ADDRESS
-from podroute_router.embedded import Cluster, EmbeddedError
+from podroute_router.embedded import Cluster, Server
 from podroute_router.embedded.ports import free_port, is_free
-from podroute_router.embedded.server import Server
 from podroute_router.logs import configure_logs
 from podroute_router.server import Router
 
 _HOST, _, _PORT = DEFAULT_ADDRESS.rpartition(":")
-_SIGNAL_DELIVERY_S = 0.05
 
 
 @click.command("up")
@@ -40,24 +39,16 @@ def command(state_dir: Path | None, ephemeral: bool, pg_bin_dir: Path | None, po
     if port is not None and not is_free(port):
         raise CannotStart(f"--port: {_HOST}:{port} is taken")
     with starting():
-        cluster = Cluster(state_dir, ephemeral=ephemeral, bin_dir=pg_bin_dir)
-        # All of it in the main thread: the servers end with the thread that starts them.
+        cluster = Cluster(state_dir, ephemeral=ephemeral, bin_dir=pg_bin_dir, fsync=not ephemeral)
         asyncio.run(_run(cluster, port))
 
 
 async def _run(cluster: Cluster, port: int | None) -> None:
     asked = stop_asked()
     click.echo("starting a primary and two pods ...")
-    try:
-        with cluster:
-            await prepare_cluster(cluster)
-            if not asked.is_set():
-                await _serve(cluster, port, asked)
-    except EmbeddedError:
-        # Ctrl-C in a terminal reaches initdb as well, whose failure is then no failure.
-        await asyncio.sleep(_SIGNAL_DELIVERY_S)
-        if not asked.is_set():
-            raise
+    with suppress(Interrupted):
+        async with prepared(cluster, asked):
+            await _serve(cluster, port, asked)
     click.echo("stopped; nothing is kept" if cluster.ephemeral else "stopped")
 
 

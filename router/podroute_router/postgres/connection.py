@@ -62,6 +62,13 @@ class Connection(AsyncConnection[Row]):
                 task.add_done_callback(_cancels.discard)
             self.pgconn.finish()
 
+    def discard(self) -> None:
+        """Abandons the connection, and does not care how the server's side ends."""
+        self.abandon()
+        if self.left_socket is not None:
+            os.close(self.left_socket)
+            self.left_socket = None
+
     @property
     def is_quiet(self) -> bool:
         """True where the server has said nothing unasked: an idle connection that it closed is not quiet."""

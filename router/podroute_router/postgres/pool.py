@@ -103,7 +103,7 @@ class Pool:
             connection = self._idle.pop()
             if connection.is_quiet:
                 return connection
-            connection.abandon()
+            connection.discard()
         return await self._connect(deadline)
 
     async def _connect(self, deadline: Deadline) -> Connection:
@@ -114,11 +114,11 @@ class Pool:
                 await self._setup(connection)
         except (psycopg.Error, TimeoutError, OSError, ConfigError) as error:
             if connection is not None:
-                connection.abandon()
+                connection.discard()
             raise unreachable(error, self._facts) from error
         except (PodrouteError, asyncio.CancelledError):
             if connection is not None:
-                connection.abandon()
+                connection.discard()
             raise
         return connection
 
