@@ -40,6 +40,7 @@ format: .venv/.installed
 lock:  ## resolve requirements/*.txt anew (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --extra dev -o requirements/dev.txt pyproject.toml
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --extra router -o requirements/router.txt pyproject.toml
+	echo hatchling==1.33.0 | uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements/build.txt -
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks import output, ratios
+from benchmarks.children import ChildFailed
 from benchmarks.data import make_dataset
 from benchmarks.measuring import Figure, Sample, measure
 from benchmarks.output import Row, markdown, shown
@@ -34,6 +36,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not Path("/proc/self/stat").exists():
         print("benchmarks.overhead reads CPU times from /proc, which only Linux has", file=sys.stderr)
         return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # unwinds, so that everything is stopped
+    try:
+        _run(options)
+    except ChildFailed as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    return 0
+
+
+def _run(options: argparse.Namespace) -> None:
     started = time.monotonic()
     about = {
         "benchmark": "overhead",
@@ -67,7 +81,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             about=about, recall=recall, rows=rows, ratios=ratios.all_ratios(samples), samples=samples
         )
         options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    return 0
 
 
 def _measure(stage: Stage, *, seconds: float, rounds: int) -> list[Sample]:

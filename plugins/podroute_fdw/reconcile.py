@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from podroute_router.config import Config, Database
@@ -81,35 +82,50 @@ async def _reconcile_servers(connection: Connection, config: Config, primary: Da
 async def _reconcile_tables(
     connection: Connection, wanted: dict[str, ForeignTable], names: list[str] | None, revision: int
 ) -> None:
-    rows = await (await connection.execute(_TABLES, (FDW_OBJECTS, names))).fetchall()
-    standing = {row[0]: _standing(*row) for row in rows}
-    drops = [name for name, table in standing.items() if wanted.get(name) != table]
     considered = wanted if names is None else {name: wanted[name] for name in names if name in wanted}
-    creates = [table for name, table in considered.items() if standing.get(name) != table]
-    steps = [objects.drop_table(name) for name in drops]
-    for table in creates:
-        steps.append(objects.create_table(table, connection.vector_schema))
-        if connection.info.server_version >= objects.STATISTICS_SERVER_VERSION:
-            steps.append(objects.assume_many_rows(table))
-    for start in range(0, max(1, len(steps)), STEPS_A_TRANSACTION):
-        await _run(connection, steps[start : start + STEPS_A_TRANSACTION], revision)
+    unfinished = True
+    while unfinished:
+        async with connection.transaction():
+            await connection.execute(_LOCK)
+            reached = await _revision(connection)
+            if reached > revision:
+                return
+            await _as_owner(connection)
+            rows = await (await connection.execute(_TABLES, (FDW_OBJECTS, names))).fetchall()
+            standing = {row[0]: _standing(*row) for row in rows}
+            steps = list(_steps(connection, wanted, considered, standing))
+            unfinished = len(steps) > STEPS_A_TRANSACTION
+            for statement in chain.from_iterable(steps[:STEPS_A_TRANSACTION]):
+                await connection.execute(statement)
+            if not unfinished and reached < revision:
+                await connection.execute(_set_revision(revision))
 
 
-async def _run(connection: Connection, steps: Iterable[str], revision: int) -> None:
-    async with connection.transaction():
-        await connection.execute(_LOCK)
-        standing = await _revision(connection)
-        if standing > revision:
-            return
-        await _as_owner(connection)
-        for step in steps:
-            await connection.execute(step)
-        if standing < revision:
-            await connection.execute(
-                sql.SQL("comment on schema {} is {}")
-                .format(sql.Identifier(FDW_OBJECTS), sql.Literal(f"podroute shard map revision {revision}"))
-                .as_string()
-            )
+def _steps(
+    connection: Connection,
+    wanted: dict[str, ForeignTable],
+    considered: dict[str, ForeignTable],
+    standing: dict[str, ForeignTable],
+) -> Iterator[tuple[str, ...]]:
+    """What makes the tables that stand the ones wanted; the statements of a step belong together."""
+    for name, table in standing.items():
+        if wanted.get(name) != table:
+            yield (objects.drop_table(name),)
+    for name, table in considered.items():
+        if standing.get(name) != table:
+            create = objects.create_table(table, connection.vector_schema)
+            if connection.info.server_version >= objects.STATISTICS_SERVER_VERSION:
+                yield (create, objects.assume_many_rows(table))
+            else:
+                yield (create,)
+
+
+def _set_revision(revision: int) -> str:
+    return (
+        sql.SQL("comment on schema {} is {}")
+        .format(sql.Identifier(FDW_OBJECTS), sql.Literal(f"podroute shard map revision {revision}"))
+        .as_string()
+    )
 
 
 def _wanted(now: ShardMap, pods: Sequence[str]) -> Iterable[tuple[str, ForeignTable]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -173,3 +175,42 @@ async def test_a_pod_with_another_password_gets_a_mapping_that_holds_it(
                 assert await backend.upsert(b, [RECORD], deadline()) == 1
             finally:
                 admin.execute(f"alter role podroute password '{kept}'".encode())
+
+
+async def test_two_routers_may_follow_at_once(primary: Primary, store: PgvectorBackend) -> None:
+    async with collection(store) as a, collection(store) as b, fdw(primary.config) as one, fdw(primary.config) as two:
+        for revision, known in enumerate(([], [a], [a, b], [b]), start=1):
+            await asyncio.gather(*(backend.follow(shard_map(revision, *known), deadline()) for backend in (one, two)))
+        assert {b.name, f"{b.name}:upsert"} < primary.foreign_tables().keys()
+
+
+async def test_a_password_changed_under_way_is_used_by_the_next_session(
+    primary: Primary, store: PgvectorBackend, cluster: Cluster, tmp_path: Path
+) -> None:
+    """Pass-through logs in with the session's own keys: one opened before the change cannot reach the pod any more."""
+    old = cluster.router_password_file.read_text(encoding="utf-8").strip()
+    password_file = tmp_path / "password"
+    password_file.write_text(old, encoding="utf-8")
+    values = router_values(cluster, primary=primary.name)
+    for database in (values["primary"], values["pods"]["beta"]):
+        database["password_file"] = str(password_file)
+    async with collection(store, "beta") as b, fdw(make_config(values)) as backend:
+        await backend.follow(shard_map(1, b), deadline())
+        await backend.upsert(b, [RECORD], deadline())
+        try:
+            set_password(cluster, "another-password")
+            password_file.write_text("another-password", encoding="utf-8")
+            with psycopg.connect(cluster.pods["beta"].admin_conninfo(), autocommit=True) as admin:
+                admin.execute("select pg_terminate_backend(pid, 2000) from pg_stat_activity where usename = 'podroute'")
+            with suppress(Unavailable):
+                await backend.count(b, None, deadline())
+            assert await backend.count(b, None, deadline()) == 1
+        finally:
+            set_password(cluster, old)
+
+
+def set_password(cluster: Cluster, password: str) -> None:
+    secret = verifier(cluster.router_role, password)
+    for server in (cluster.primary, cluster.pods["beta"]):
+        with psycopg.connect(server.admin_conninfo(), autocommit=True) as admin:
+            admin.execute(f"alter role podroute password '{secret}'".encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 
@@ -16,6 +17,8 @@ _ROUTER_EXTRA = frozenset(
 
 def main() -> None:
     """Runs the command line, and says what to install where the router is not."""
+    # gRPC's core would write to stderr past our logs and messages; what it says there reaches us as errors too.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         import_module("podroute_router.cli.root").root()
     except ModuleNotFoundError as error:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from podroute_router.cli.output import console, json_option, print_json, table
-from podroute_router.cli.router_calls import address_option, metric_option, router_at
+from podroute_router.cli.router_calls import METRICS, address_option, router_at
 
 
 @click.group("collections")
@@ -22,7 +22,7 @@ def command() -> None:
 @command.command("create")
 @click.argument("name")
 @click.option("--dimension", type=int, required=True, help="Components of each vector, 1 to 16000.")
-@metric_option
+@click.option("--metric", type=METRICS, help="Of queries that name none; default: cosine.")
 @click.option("--pod", help="Default: the pod with the fewest records.")
 @address_option
 def create(name: str, dimension: int, metric: str | None, pod: str | None, address: str) -> None:
@@ -74,7 +74,7 @@ def delete(name: str, yes: bool, address: str) -> None:
 
 @command.command("index")
 @click.argument("name")
-@metric_option
+@click.option("--metric", type=METRICS, help="Of the queries that it serves; default: the collection's.")
 @click.option("--m", type=int, help="Links a node, 2 to 100; default: 16.")
 @click.option("--ef-construction", type=int, help="Size of the candidate list, 4 to 1000; default: 64.")
 @address_option

@@ -32,9 +32,9 @@ T = TypeVar("T")
     "--pg-bin-dir", type=click.Path(path_type=Path), help="Programs of another PostgreSQL, 15 or later, with pgvector."
 )
 def command(pg_bin_dir: Path | None) -> None:
-    """Search handwritten digits along both paths, on a primary and two pods that are gone afterwards.
+    """Search handwritten digits along both paths.
 
-    Exits with 1 where the paths do not agree.
+    On a primary and two pods that are started for it and gone afterwards. Exits with 1 where the paths do not agree.
     """
     started = time.perf_counter()
     out = console(_WIDTH)
@@ -48,9 +48,14 @@ def command(pg_bin_dir: Path | None) -> None:
         except Interrupted:
             raise CallFailed("interrupted; everything is stopped") from None
     out.print(f"All servers are stopped and their data is gone. {time.perf_counter() - started:.1f} s in all.")
-    differing = sum(judgement.differing for judgement in judgements)
+    check_agreement(judgements)
+
+
+def check_agreement(judgements: Iterable[Judgement]) -> None:
+    """Raises CallFailed where the paths did not agree on every query."""
+    compared, differing = _counts(judgements)
     if differing:
-        raise CallFailed(f"DIRECT and FDW differ on {differing} queries")
+        raise CallFailed(f"DIRECT and FDW differ on {differing:,} of {compared:,} queries")
 
 
 async def _run(cluster: Cluster, records: Sequence[podroute.Record], out: Console) -> list[Judgement]:
@@ -90,15 +95,18 @@ async def _show(
     for judgement in judgements:
         shares = ", ".join(f"{share:.1%} by {path.upper()}" for path, share in judgement.right.items())
         out.print(f"  {judgement.plan.name:<10} {shares}")
-    compared = sum(judgement.compared for judgement in judgements)
-    differing = sum(judgement.differing for judgement in judgements)
-    verdict = (
-        f"differ on {differing:,} of {compared:,} queries"
-        if differing
-        else f"agree on all of {compared:,} queries: same neighbours, same order, same distances"
-    )
-    out.print(f"\nDIRECT and FDW {verdict}.")
+    compared, differing = _counts(judgements)
+    if not differing:
+        out.print(
+            f"\nDIRECT and FDW agree on all of {compared:,} queries: same neighbours, same order, same distances."
+        )
     return judgements
+
+
+def _counts(judgements: Iterable[Judgement]) -> tuple[int, int]:
+    """How many queries were compared, and on how many of them the paths differ."""
+    pairs = [(judgement.compared, judgement.differing) for judgement in judgements]
+    return sum(compared for compared, _ in pairs), sum(differing for _, differing in pairs)
 
 
 def _answers(answers: Iterable[Answer]) -> Table:

@@ -21,6 +21,9 @@ JUDGED: Final = 200
 
 TIMED_CALLS: Final = 15
 _IN_FLIGHT: Final = 8
+_THOROUGH: Final = 200
+"""Candidates of a search whose answer is compared: PostgreSQL may use the index for one path and read the whole table
+for the other, and what an index misses is no difference between the paths."""
 _ROUNDING: Final = 1e-6
 
 
@@ -142,7 +145,7 @@ async def judge(client: podroute.AsyncClient, plan: Plan, records: Sequence[podr
     async def along(path: podroute.Path, spec: FilterDict | None) -> list[podroute.QueryResult]:
         async def one(index: int) -> podroute.QueryResult:
             async with asking:
-                return await _neighbours(client, plan, index, path, spec)
+                return await _neighbours(client, plan, index, path, spec, ef_search=_THOROUGH)
 
         return await asyncio.gather(*map(one, queries))
 
@@ -183,9 +186,23 @@ def right_share(wanted: Sequence[int], results: Iterable[podroute.QueryResult], 
 
 
 async def _neighbours(
-    client: podroute.AsyncClient, plan: Plan, index: int, path: podroute.Path, spec: FilterDict | None
+    client: podroute.AsyncClient,
+    plan: Plan,
+    index: int,
+    path: podroute.Path,
+    spec: FilterDict | None,
+    *,
+    ef_search: int | None = None,
 ) -> podroute.QueryResult:
-    return await client.query(plan.name, id=str(index), limit=LIMIT, filter=spec, include_metadata=True, path=path)
+    return await client.query(
+        plan.name,
+        id=str(index),
+        limit=LIMIT,
+        filter=spec,
+        ef_search=ef_search,
+        include_metadata=True,
+        path=path,
+    )
 
 
 def _close(distance: float, other: float) -> bool:

@@ -22,9 +22,7 @@ address_option = click.option(
     help="The router's host:port, or another gRPC target.",
 )
 
-metric_option = click.option(
-    "--metric", type=click.Choice(["cosine", "l2", "inner_product", "l1"]), help="Default: the collection's, or cosine."
-)
+METRICS = click.Choice(["cosine", "l2", "inner_product", "l1"])
 
 
 @contextmanager

@@ -32,9 +32,9 @@ _HOST, _, _PORT = DEFAULT_ADDRESS.rpartition(":")
 )
 @click.option("--port", type=click.IntRange(1, 65535), help=f"The router's port; default: {_PORT}, or a free one.")
 def command(state_dir: Path | None, ephemeral: bool, pg_bin_dir: Path | None, port: int | None) -> None:
-    """Run a primary, two pods and a router on this machine until Ctrl-C.
+    """Run a primary, two pods and a router until Ctrl-C.
 
-    Real PostgreSQL servers on 127.0.0.1. Started again, they have their data.
+    Real PostgreSQL servers, on 127.0.0.1 alone. Started again, they have their data.
     """
     if port is not None and not is_free(port):
         raise CannotStart(f"--port: {_HOST}:{port} is taken")

@@ -20,6 +20,10 @@ from podroute_router.errors import PodrouteError, Unavailable
 from podroute_router.postgres.connection import Connection, connect, wait_for_end
 from podroute_router.postgres.errors import translate, unreachable
 
+STALE_SESSION = ("25006", "08001")
+"""After these a new connection may fare better: the host is a standby by now, so that the next one finds the primary; or
+postgres_fdw cannot log in to the pod with the password that this session was opened with."""
+
 Setup = Callable[[Connection], Awaitable[None]]
 """Readies a new connection; a PodrouteError that it raises is the call's error."""
 
@@ -81,8 +85,8 @@ class Pool:
             yield connection
         except psycopg.Error as error:
             lost = connection.closed or connection.broken
-            if error.sqlstate == "25006":
-                connection.abandon()  # the host is a standby by now: the next connection finds the primary
+            if error.sqlstate in STALE_SESSION:
+                connection.abandon()
             raise translate(error, self._facts, writes=writes, lost=lost) from error
         finally:
             self._give_back(connection)
