@@ -13,9 +13,9 @@ Vectors = NDArray[np.float32]
 
 SEED = 20_240_607
 RECORDS_PER_CLUSTER = 200
-INTRINSIC_DIMENSION = 128
+INTRINSIC_DIMENSION = 32
 """Embeddings vary in far fewer directions than they have components; an HNSW index finds its way by that."""
-CLUSTER_WIDTH = 1.0
+CLUSTER_WIDTH = 2.0
 NOISE = 0.02
 
 

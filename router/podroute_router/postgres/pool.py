@@ -21,8 +21,8 @@ from podroute_router.postgres.connection import Connection, connect, wait_for_en
 from podroute_router.postgres.errors import translate, unreachable
 
 STALE_SESSION = ("25006", "08001")
-"""After these a new connection may fare better: the host is a standby by now, so that the next one finds the primary; or
-postgres_fdw cannot log in to the pod with the password that this session was opened with."""
+"""After these a new connection may fare better: the host is a standby by now, and the next connection finds the
+primary; or postgres_fdw cannot log in to the pod with the password that this session was opened with."""
 
 Setup = Callable[[Connection], Awaitable[None]]
 """Readies a new connection; a PodrouteError that it raises is the call's error."""
