@@ -27,7 +27,7 @@ EF_SEARCH = 40
 """The pod's default, which no case changes."""
 CALLERS = (1, 8)
 QUERIES = 400
-WARM_UP_S = 0.4
+WARM_UP_S = 0.3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -162,7 +162,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.overhead", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--records", type=int, default=20_000, help="records in the collection (default: 20000)")
     parser.add_argument("--dimension", type=int, default=384, help="components of a vector (default: 384)")
-    parser.add_argument("--seconds", type=float, default=1.5, help="length of each measurement (default: 1.5)")
+    parser.add_argument("--seconds", type=float, default=1.25, help="length of each measurement (default: 1.25)")
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each case (default: 3)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything as JSON")
     options = parser.parse_args(arguments)

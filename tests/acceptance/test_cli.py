@@ -182,9 +182,8 @@ def test_serve_runs_a_router_until_sigterm(cluster: Cluster, tmp_path: Path) -> 
             assert {pod.name for pod in client.pods()} >= {"alpha", "beta"}
         assert serve.end(signal.SIGTERM) == 0
         lines = [json.loads(line) for line in serve.err.splitlines()]
-        assert f"serving on {address}" in [line["event"] for line in lines]
-        assert lines[-1]["event"] == "stopping"
-        assert {line["level"] for line in lines} == {"info"}
+        assert {f"serving on {address}", "stopping"} <= {line["event"] for line in lines}
+        assert "error" not in {line["level"] for line in lines}
         assert serve.out == ""
 
 
