@@ -19,7 +19,7 @@ _PASSWORD = re.compile(r"(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s'\"&]+)", re.IG
 _PASSWORD_IN_URL = re.compile(r"(postgres(?:ql)?://[^\s:/@]*:)[^\s/@]*@", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
-_NOISY = ("asyncio", "grpc", "psycopg", "hpack")
+_NOISY = ("asyncio", "grpc")
 """Libraries whose debug lines would drown ours."""
 
 
@@ -64,6 +64,8 @@ def configure_logs(
     root.setLevel(level.upper())
     for name in _NOISY:
         logging.getLogger(name).setLevel(max(logging.INFO, root.level))
+    # It warns of each connection that was left in mid-call; the call's own line says what there is to say.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
