@@ -34,10 +34,10 @@ def test_lines_of_ours_and_of_libraries_have_one_shape() -> None:
     stream = io.StringIO()
     configure_logs("info", "auto", stream)
     structlog.stdlib.get_logger("podroute_router.x").info("hello", pod="docs")
-    logging.getLogger("psycopg.pool").warning("lost %s", "it")
+    logging.getLogger("grpc.aio").warning("lost %s", "it")
     ours, library = lines(stream)
     assert (ours["event"], ours["pod"], ours["level"], ours["logger"]) == ("hello", "docs", "info", "podroute_router.x")
-    assert (library["event"], library["level"], library["logger"]) == ("lost it", "warning", "psycopg.pool")
+    assert (library["event"], library["level"], library["logger"]) == ("lost it", "warning", "grpc.aio")
     assert ours["timestamp"] <= library["timestamp"]
 
 
