@@ -25,6 +25,9 @@ from benchmarks.children import say
 from benchmarks.data import Vectors
 from benchmarks.load import Window, first_query
 
+SETTINGS = SESSION_SETTINGS | {"jit": "off", "search_path": "", "statement_timeout": "60s"}
+"""As the router's sessions on a pod have them."""
+
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 
@@ -54,7 +57,7 @@ async def connected(pod: dict[str, Any], callers: int) -> AsyncIterator[list[Con
             )
             await stack.enter_async_context(connection)
             await register_vector_async(connection)
-            for name, value in (SESSION_SETTINGS | {"jit": "off"}).items():
+            for name, value in SETTINGS.items():
                 await connection.execute("select set_config($1, $2, false)", (name, value))
             connections.append(connection)
         yield connections

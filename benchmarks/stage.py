@@ -134,4 +134,4 @@ def _settle(cluster: Cluster, placement: podroute.Placement) -> dict[str, str]:
             "join pg_namespace n on n.oid = e.extnamespace where extname = 'vector'"
         ).fetchone()
     assert row is not None
-    return {"PostgreSQL": row[0], "pgvector": row[1], "vector schema": row[2]}
+    return {"PostgreSQL": row[0], "vector extension": row[1], "vector schema": row[2]}

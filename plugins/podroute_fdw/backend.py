@@ -11,7 +11,7 @@ from podroute_router.config import Config, Database
 from podroute_router.domain import Collection, Deadline, Query, QueryResult, Record, Selection
 from podroute_router.errors import Unavailable
 from podroute_router.filters import Filter
-from podroute_router.postgres.access import LOCAL_SETTINGS, SESSION_SETTINGS, Relations, TableAccess
+from podroute_router.postgres.access import LATENCY_SETTINGS, LOCAL_SETTINGS, SESSION_SETTINGS, Relations, TableAccess
 from podroute_router.postgres.extension import ready
 from podroute_router.postgres.pool import Pool
 from podroute_router.shard_map import ShardMap
@@ -55,7 +55,7 @@ class FdwBackend:
             linger_s=LINGER_S,
             connect_timeout_s=config.timeouts.connect_s,
             facts=facts,
-            setup=partial(ready, settings={"search_path": ""}, facts=facts),
+            setup=partial(ready, settings=LATENCY_SETTINGS, facts=facts),
         )
 
     async def upsert(self, collection: Collection, records: Sequence[Record], deadline: Deadline) -> int:
@@ -81,7 +81,7 @@ class FdwBackend:
     async def follow(self, shard_map: ShardMap, deadline: Deadline) -> None:
         """See `backend.MapFollower`."""
         async with self._follows:
-            if self._followed is not None and self._followed.revision >= shard_map.revision:
+            if self._followed is shard_map:
                 return
             async with self._admin.connection(deadline) as connection:
                 await reconcile(connection, self._config, self._primary, self._followed, shard_map)
@@ -94,11 +94,13 @@ class FdwBackend:
 
     def _open_pool(self, pod: str) -> Pool:
         facts = {"pod": pod, "path": "fdw"}
-        settings = {
-            "jit": "off",
-            "search_path": "",
-            "statement_timeout": f"{math.ceil(self._config.timeouts.statement_s * 1000)}ms",
-        } | (SESSION_SETTINGS if self._config.is_on_primary(pod) else FOREIGN_SETTINGS)
+        settings = (
+            LATENCY_SETTINGS
+            | {
+                "statement_timeout": f"{math.ceil(self._config.timeouts.statement_s * 1000)}ms",
+            }
+            | (SESSION_SETTINGS if self._config.is_on_primary(pod) else FOREIGN_SETTINGS)
+        )
         return Pool(
             self._primary,
             size=self._config.limits.fdw_connections_per_pod,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -20,6 +20,7 @@ STEPS_A_TRANSACTION = 500
 """Each locks a table, and a server has room for some thousands of locks."""
 
 _LOCK = "select pg_advisory_xact_lock(hashtextextended('podroute_fdw', 0))"
+_LOCK_TIMEOUT = "set local lock_timeout = '2s'"  # an open transaction of a SQL user may hold a foreign table
 _SESSION = "select session_user, current_setting('server_version_num')::int"
 _SERVERS = """
 select s.srvname, coalesce(s.srvoptions, '{}'), m.umuser is not null, coalesce(m.umoptions, '{}')
@@ -44,7 +45,8 @@ async def reconcile(
 ) -> None:
     """Brings the primary from the map `before` to the map `now`; with no map before, whatever stands is compared.
 
-    A map older than the one that another router has brought here is left alone.
+    A map older than the one that another router has brought here is left alone. So is what belongs to pods that this
+    router has no address for: another one has.
     """
     pods = sorted(name for name in config.pods if name in now.pods and not config.is_on_primary(name))
     async with connection.transaction():
@@ -55,7 +57,8 @@ async def reconcile(
             await _reconcile_servers(connection, config, primary, pods)
     wanted = dict(_wanted(now, pods))
     names = None if before is None else _touched(before, now)
-    await _reconcile_tables(connection, wanted, names, now.revision)
+    await _create_tables(connection, wanted, names, now.revision)
+    await _drop_tables(connection, _known(now), names, now.revision)
 
 
 async def _reconcile_servers(connection: Connection, config: Config, primary: Database, pods: Sequence[str]) -> None:
@@ -79,21 +82,23 @@ async def _reconcile_servers(connection: Connection, config: Config, primary: Da
             await connection.execute(objects.alter_mapping(wanted, role, _parsed(mapping)))
 
 
-async def _reconcile_tables(
+async def _create_tables(
     connection: Connection, wanted: dict[str, ForeignTable], names: list[str] | None, revision: int
 ) -> None:
+    """Makes the tables that are missing, and makes those anew that are not as wanted."""
     considered = wanted if names is None else {name: wanted[name] for name in names if name in wanted}
     unfinished = True
     while unfinished:
         async with connection.transaction():
-            await connection.execute(_LOCK)
-            reached = await _revision(connection)
+            reached = await _begin(connection)
             if reached > revision:
                 return
-            await _as_owner(connection)
-            rows = await (await connection.execute(_TABLES, (FDW_OBJECTS, names))).fetchall()
-            standing = {row[0]: _standing(*row) for row in rows}
-            steps = list(_steps(connection, wanted, considered, standing))
+            standing = await _standing_tables(connection, names)
+            steps = [
+                _create(connection, table, stands=name in standing)
+                for name, table in considered.items()
+                if standing.get(name) != table
+            ]
             unfinished = len(steps) > STEPS_A_TRANSACTION
             for statement in chain.from_iterable(steps[:STEPS_A_TRANSACTION]):
                 await connection.execute(statement)
@@ -101,23 +106,39 @@ async def _reconcile_tables(
                 await connection.execute(_set_revision(revision))
 
 
-def _steps(
-    connection: Connection,
-    wanted: dict[str, ForeignTable],
-    considered: dict[str, ForeignTable],
-    standing: dict[str, ForeignTable],
-) -> Iterator[tuple[str, ...]]:
-    """What makes the tables that stand the ones wanted; the statements of a step belong together."""
-    for name, table in standing.items():
-        if wanted.get(name) != table:
-            yield (objects.drop_table(name),)
-    for name, table in considered.items():
-        if standing.get(name) != table:
-            create = objects.create_table(table, connection.vector_schema)
-            if connection.info.server_version >= objects.STATISTICS_SERVER_VERSION:
-                yield (create, objects.assume_many_rows(table))
-            else:
-                yield (create,)
+def _create(connection: Connection, table: ForeignTable, *, stands: bool) -> list[str]:
+    steps = [objects.drop_table(table.name)] if stands else []
+    steps.append(objects.create_table(table, connection.vector_schema))
+    if connection.info.server_version >= objects.STATISTICS_SERVER_VERSION:
+        steps.append(objects.assume_many_rows(table))
+    return steps
+
+
+async def _drop_tables(connection: Connection, known: set[str], names: list[str] | None, revision: int) -> None:
+    """Drops the tables of collections and pods that there are no more; after all else, as readers can hold it up."""
+    unfinished = True
+    while unfinished:
+        async with connection.transaction():
+            if await _begin(connection) > revision:
+                return
+            gone = [name for name in await _standing_tables(connection, names) if name not in known]
+            unfinished = len(gone) > STEPS_A_TRANSACTION
+            for name in gone[:STEPS_A_TRANSACTION]:
+                await connection.execute(objects.drop_table(name))
+
+
+async def _begin(connection: Connection) -> int:
+    """Takes the lock and the owner's role for a transaction; the revision that the tables were last brought to."""
+    await connection.execute(_LOCK)
+    await connection.execute(_LOCK_TIMEOUT)
+    reached = await _revision(connection)
+    await _as_owner(connection)
+    return reached
+
+
+async def _standing_tables(connection: Connection, names: list[str] | None) -> dict[str, ForeignTable]:
+    rows = await (await connection.execute(_TABLES, (FDW_OBJECTS, names))).fetchall()
+    return {row[0]: _standing(*row) for row in rows}
 
 
 def _set_revision(revision: int) -> str:
@@ -137,6 +158,14 @@ def _wanted(now: ShardMap, pods: Sequence[str]) -> Iterable[tuple[str, ForeignTa
         if collection.placement.pod in reachable:
             for table in objects.tables(collection):
                 yield table.name, table
+
+
+def _known(now: ShardMap) -> set[str]:
+    """Names of the foreign tables that some router has a use for."""
+    known = {objects.control_table(pod).name for pod in now.pods}
+    for name in now.collections:
+        known |= {objects.read_table(name).name, objects.upsert_table(name).name}
+    return known
 
 
 def _touched(before: ShardMap, now: ShardMap) -> list[str]:
@@ -164,7 +193,8 @@ def _parsed(options: list[str]) -> dict[str, str]:
 async def _revision(connection: Connection) -> int:
     """Revision of the map that the foreign tables were last brought to, by whichever router."""
     (comment,) = await _one(connection, _REVISION, (FDW_OBJECTS,))
-    return int(comment.rsplit(" ", 1)[1]) if comment else 0
+    number = comment.rsplit(" ", 1)[-1] if comment else ""
+    return int(number) if number.isdecimal() else 0
 
 
 async def _as_owner(connection: Connection) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from functools import partial
+from typing import TypeVar
 
-from podroute_router.config import Config
+from podroute_router.config import Config, Database
 from podroute_router.domain import (
     Collection,
     Deadline,
@@ -20,7 +21,7 @@ from podroute_router.domain import (
 )
 from podroute_router.errors import Unavailable
 from podroute_router.filters import Filter
-from podroute_router.postgres.access import LOCAL_SETTINGS, SESSION_SETTINGS, Relations, TableAccess
+from podroute_router.postgres.access import LATENCY_SETTINGS, LOCAL_SETTINGS, SESSION_SETTINGS, Relations, TableAccess
 from podroute_router.postgres.extension import ready
 from podroute_router.postgres.pool import Pool
 from podroute_router.postgres.prepare import COLLECTIONS
@@ -31,95 +32,104 @@ LINGER_S = 1.0
 """A pod that does not end a left statement harms only itself, so the place is given on soon."""
 
 
+BUILDS_PER_POD = 2
+"""Indexes built at a time; a further build waits."""
+
+T = TypeVar("T")
+
+
 class PgvectorBackend:
     """Serves collections over the router's own connections to their pods; also makes and indexes them."""
 
     def __init__(self, config: Config) -> None:
-        self._pools: dict[str, Pool] = {}
-        self._access: dict[str, TableAccess] = {}
-        settings = SESSION_SETTINGS | {
-            "jit": "off",  # compiling takes longer than these statements
-            "search_path": "",
-            "statement_timeout": f"{math.ceil(config.timeouts.statement_s * 1000)}ms",
-        }
+        timeout = f"{math.ceil(config.timeouts.statement_s * 1000)}ms"
+        self._calls: dict[str, Pool] = {}
+        self._builds: dict[str, Pool] = {}
+        self._looks: dict[str, Pool] = {}
         for name in config.pods:
             database = config.pod_database(name)
             if database is None:
                 continue
-            facts = {"pod": name, "path": "direct"}
-            pool = Pool(
-                database,
-                size=config.limits.connections_per_pod,
-                linger_s=LINGER_S,
-                connect_timeout_s=config.timeouts.connect_s,
-                facts=facts,
-                setup=partial(ready, settings=settings, facts=facts),
-            )
-            self._pools[name] = pool
-            self._access[name] = TableAccess(pool, exact_pass_s=config.timeouts.exact_pass_s)
+            open_pool = partial(_open_pool, config, database, {"pod": name, "path": "direct"})
+            self._calls[name] = open_pool(config.limits.connections_per_pod, {"statement_timeout": timeout})
+            # A build may last longer than any call, and neither it nor a busy pod may hold up a look at the pod.
+            self._builds[name] = open_pool(BUILDS_PER_POD, {"statement_timeout": "0"})
+            self._looks[name] = open_pool(1, {"statement_timeout": timeout})
+        self._access = {
+            name: TableAccess(pool, exact_pass_s=config.timeouts.exact_pass_s) for name, pool in self._calls.items()
+        }
 
     async def upsert(self, collection: Collection, records: Sequence[Record], deadline: Deadline) -> int:
         """See `backend.Backend`."""
-        return await self._of(collection).upsert(_relations(collection), records, deadline)
+        return await _of(collection.placement.pod, self._access).upsert(_relations(collection), records, deadline)
 
     async def query(self, collection: Collection, query: Query, deadline: Deadline) -> QueryResult:
         """See `backend.Backend`."""
-        return await self._of(collection).query(_relations(collection), query, deadline)
+        return await _of(collection.placement.pod, self._access).query(_relations(collection), query, deadline)
 
     async def fetch(self, collection: Collection, ids: Sequence[str], deadline: Deadline) -> list[Record]:
         """See `backend.Backend`."""
-        return await self._of(collection).fetch(_relations(collection), ids, deadline)
+        return await _of(collection.placement.pod, self._access).fetch(_relations(collection), ids, deadline)
 
     async def delete(self, collection: Collection, selection: Selection, deadline: Deadline) -> int:
         """See `backend.Backend`."""
-        return await self._of(collection).delete(_relations(collection), selection, deadline)
+        return await _of(collection.placement.pod, self._access).delete(_relations(collection), selection, deadline)
 
     async def count(self, collection: Collection, filter: Filter | None, deadline: Deadline) -> int:
         """See `backend.Backend`."""
-        return await self._of(collection).count(_relations(collection), filter, deadline)
+        return await _of(collection.placement.pod, self._access).count(_relations(collection), filter, deadline)
 
     async def create_collection(self, collection: Collection, deadline: Deadline) -> None:
         """See `backend.CollectionStore`."""
-        async with self._pool(collection.placement.pod).connection(deadline) as connection:
+        async with _of(collection.placement.pod, self._calls).connection(deadline) as connection:
             await tables.create(connection, collection)
 
     async def drop_collection(self, collection: Collection, deadline: Deadline) -> None:
         """See `backend.CollectionStore`."""
-        async with self._pool(collection.placement.pod).connection(deadline) as connection:
+        async with _of(collection.placement.pod, self._calls).connection(deadline) as connection:
             await tables.drop(connection, collection)
 
     def create_index(
         self, collection: Collection, index: HnswIndex, deadline: Deadline
     ) -> AsyncGenerator[IndexProgress | Index]:
         """See `backend.CollectionStore`."""
-        return indexes.build(self._pool(collection.placement.pod), collection, index, deadline)
+        pod = collection.placement.pod
+        return indexes.build(_of(pod, self._builds), _of(pod, self._looks), collection, index, deadline)
 
     async def record_estimate(self, pod: str, deadline: Deadline) -> int:
         """See `backend.CollectionStore`."""
-        async with self._pool(pod).connection(deadline) as connection:
+        async with _of(pod, self._looks).connection(deadline) as connection:
             return await tables.record_estimate(connection, COLLECTIONS)
 
     async def probe(self, pod: str, deadline: Deadline) -> None:
         """See `backend.CollectionStore`."""
-        async with self._pool(pod).connection(deadline) as connection:
+        async with _of(pod, self._looks).connection(deadline) as connection:
             await connection.execute("select 1")
 
     async def close(self) -> None:
         """See `backend.Backend`."""
-        for pool in self._pools.values():
+        for pool in (*self._calls.values(), *self._builds.values(), *self._looks.values()):
             await pool.close()
 
-    def _pool(self, pod: str) -> Pool:
-        return self._pools[_configured(pod, self._pools)]
 
-    def _of(self, collection: Collection) -> TableAccess:
-        return self._access[_configured(collection.placement.pod, self._access)]
+def _open_pool(
+    config: Config, database: Database, facts: Mapping[str, object], size: int, settings: Mapping[str, str]
+) -> Pool:
+    return Pool(
+        database,
+        size=size,
+        linger_s=LINGER_S,
+        connect_timeout_s=config.timeouts.connect_s,
+        facts=facts,
+        setup=partial(ready, settings={**SESSION_SETTINGS, **LATENCY_SETTINGS, **settings}, facts=facts),
+    )
 
 
-def _configured(pod: str, known: dict[str, Pool] | dict[str, TableAccess]) -> str:
-    if pod not in known:
+def _of(pod: str, known: Mapping[str, T]) -> T:
+    found = known.get(pod)
+    if found is None:
         raise Unavailable("POD_UNCONFIGURED", f"this router has no address for pod {pod!r}", facts={"pod": pod})
-    return pod
+    return found
 
 
 def _relations(collection: Collection) -> Relations:

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 
 from podroute_router.domain import Collection, Deadline, HnswIndex, Index, IndexProgress
-from podroute_router.errors import Aborted, AlreadyExists
+from podroute_router.errors import Aborted, AlreadyExists, Unavailable
 from podroute_router.postgres.connection import Connection
 from podroute_router.postgres.pool import Pool
 from podroute_router.sql.statements import OPERATOR_CLASSES, Relation
@@ -42,24 +42,30 @@ def index_name(collection: Collection, index: HnswIndex) -> str:
 
 
 async def build(
-    pool: Pool, collection: Collection, index: HnswIndex, deadline: Deadline
+    builds: Pool, looks: Pool, collection: Collection, index: HnswIndex, deadline: Deadline
 ) -> AsyncGenerator[IndexProgress | Index]:
     """Builds the index concurrently with writes; progress about once a second, then the index.
 
     One that stands and is valid is left as it is. An invalid one, left by a build that was ended, is replaced.
 
+    Args:
+        builds: connections without a statement timeout.
+        looks: connections to look how far the build is.
+        collection: whose vectors.
+        index: what to build.
+        deadline: the call's.
+
     Raises:
         AlreadyExists: the metric has a valid index with other parameters.
     """
     name = index_name(collection, index)
-    async with pool.connection(deadline) as builder:
+    async with builds.connection(deadline) as builder:
         task = asyncio.create_task(_build(builder, collection, index, name))
         try:
             while not (await asyncio.wait({task}, timeout=PROGRESS_INTERVAL_S))[0]:
-                async with pool.connection(deadline) as watcher:
-                    row = await (await watcher.execute(_PROGRESS, (builder.info.backend_pid,))).fetchone()
-                if row is not None:
-                    yield IndexProgress(phase=row[0], blocks_done=row[1] or 0, blocks_total=row[2] or 0)
+                progress = await _progress(looks, builder.info.backend_pid, deadline)
+                if progress is not None:
+                    yield progress
             await task
         finally:
             if not task.done():
@@ -67,6 +73,16 @@ async def build(
                 with suppress(asyncio.CancelledError):
                     await task
     yield Index(name=name, metric=index.metric)
+
+
+async def _progress(looks: Pool, pid: int, deadline: Deadline) -> IndexProgress | None:
+    """How far the build is; None where that cannot be told, which is no reason to end it."""
+    try:
+        async with looks.connection(deadline) as connection:
+            row = await (await connection.execute(_PROGRESS, (pid,))).fetchone()
+    except Unavailable:
+        return None
+    return None if row is None else IndexProgress(phase=row[0], blocks_done=row[1] or 0, blocks_total=row[2] or 0)
 
 
 async def _build(connection: Connection, collection: Collection, index: HnswIndex, name: str) -> None:
@@ -101,18 +117,10 @@ async def _build_locked(connection: Connection, collection: Collection, index: H
             )
     if (name, True) in rows:
         return
-    # A build may take longer than any statement of the data plane.
-    await connection.execute("set statement_timeout = 0")
-    try:
-        for other, _ in rows:
-            invalid = Relation(collection.placement.schema, other)
-            await connection.execute(
-                sql.SQL("drop index concurrently if exists {}").format(invalid.identifier).as_string()
-            )
-        await connection.execute(_create(connection, collection, index, name))
-    finally:
-        if not connection.closed:
-            await connection.execute("reset statement_timeout")
+    for other, _ in rows:
+        invalid = Relation(collection.placement.schema, other)
+        await connection.execute(sql.SQL("drop index concurrently if exists {}").format(invalid.identifier).as_string())
+    await connection.execute(_create(connection, collection, index, name))
 
 
 def _create(connection: Connection, collection: Collection, index: HnswIndex, name: str) -> str:

@@ -16,7 +16,11 @@ join pg_namespace n on n.oid = c.relnamespace
 join pg_attribute a on a.attrelid = c.oid and a.attname = 'vec' and not a.attisdropped
 where n.nspname = $1 and c.relname = $2
 """
-_ESTIMATE = "select coalesce(sum(n_live_tup), 0)::bigint from pg_stat_user_tables where schemaname = $1"
+_ESTIMATE = """
+select coalesce(sum(greatest(s.n_live_tup, c.reltuples)), 0)::bigint
+from pg_stat_user_tables s join pg_class c on c.oid = s.relid
+where s.schemaname = $1
+"""  # a crash empties the one, the other is of the last ANALYZE
 
 
 def table(collection: Collection) -> Relation:
@@ -80,7 +84,8 @@ async def _check_empty(connection: Connection, collection: Collection) -> None:
     if row is None or row[0] != collection.dimension:
         raise AlreadyExists(
             "TABLE_EXISTS",
-            f"the pod has a table {where.schema}.{where.name} of another layout or dimension",
+            f"the pod has a table {where.schema}.{where.name} of another layout or dimension, perhaps of a call that was "
+            "cut off; use its dimension, or drop it",
             facts=facts,
         )
     found = await connection.execute(sql.SQL("select from {} limit 1").format(where.identifier).as_string())

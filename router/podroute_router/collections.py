@@ -18,6 +18,7 @@ from podroute_router.domain import Collection, Deadline, HnswIndex, Index, Index
 from podroute_router.engine import MapSource, find_collection
 from podroute_router.errors import (
     AlreadyExists,
+    DeadlineExceeded,
     InvalidArgument,
     NotFound,
     PodrouteError,
@@ -34,6 +35,8 @@ DEFAULT_PAGE = 100
 SCHEMA = "vecs"
 """Schema of new collections' tables, as the vecs client has it."""
 
+_LEAVE_S = 1.0
+"""Bound on leaving a build."""
 _FOLLOW_S = 5.0
 """Bound on readying the FDW path after a change."""
 
@@ -66,8 +69,8 @@ class Catalog(Protocol):
         """Adds it, and returns it as stored; raises AlreadyExists."""
         ...
 
-    async def remove_collection(self, name: str, deadline: Deadline) -> bool:
-        """Removes it; False where it was gone already."""
+    async def remove_collection(self, name: str, deadline: Deadline, *, generation: int | None = None) -> bool:
+        """Removes it, of that generation only where one is given; False where there was none."""
         ...
 
 
@@ -122,8 +125,8 @@ class Collections:
 
     async def delete(self, name: str, deadline: Deadline) -> None:
         """Deletes a collection with its records. First the table: where the rest fails, the call can be repeated."""
-        found = await self.get(name, deadline)
-        await within(deadline, self._delete(found, deadline))
+        check_collection_name(name, "name")
+        await within(deadline, self._delete(name, deadline))
 
     async def create_index(
         self, name: str, metric: Metric | None, m: int | None, ef_construction: int | None, deadline: Deadline
@@ -140,7 +143,7 @@ class Collections:
             )
         index = HnswIndex(metric=metric or found.metric, m=m, ef_construction=ef_construction)
         async with aclosing(self._store.create_index(found, index, deadline)) as events:
-            while (event := await within(deadline, _next(events))) is not None:
+            while (event := await _next_within(deadline, events)) is not None:
                 yield event
 
     def shard_map(self) -> ShardMap:
@@ -168,8 +171,8 @@ class Collections:
 
     async def _newest_map(self, deadline: Deadline) -> ShardMap:
         try:
-            return await self._maps.refresh(deadline)
-        except Unavailable:  # the catalog is down: the map that is served by is the newest there is
+            return await self._maps.refresh(Deadline.after(deadline.remaining_s() / 2))
+        except (Unavailable, DeadlineExceeded):  # the catalog is down: the map that is served by is the newest there is
             return self._maps.current
 
     def _state(self, pod: str) -> PodState:
@@ -204,9 +207,12 @@ class Collections:
         await self._follow_now(deadline)
         return stored
 
-    async def _delete(self, collection: Collection, deadline: Deadline) -> None:
+    async def _delete(self, name: str, deadline: Deadline) -> None:
+        # By the newest map: the collection may have been made anew elsewhere. And nothing is dropped while the catalog
+        # is down.
+        collection = (await self._maps.refresh(deadline)).collection(name)
         await self._store.drop_collection(collection, deadline)
-        await self._catalog.remove_collection(collection.name, deadline)
+        await self._catalog.remove_collection(name, deadline, generation=collection.placement.generation)
         await self._follow_now(deadline)
 
     async def _follow_now(self, deadline: Deadline) -> None:
@@ -222,7 +228,9 @@ class Collections:
 
     async def _place(self, shard_map: ShardMap, deadline: Deadline) -> str:
         """The pod with the fewest records among those that answer; then the fewest collections; then by name."""
-        pods = sorted(pod for pod in shard_map.pods if pod in self._config.pods)
+        pods = sorted(
+            pod for pod in shard_map.pods if pod in self._config.pods and self._state(pod) is not PodState.UNREACHABLE
+        )
         budget = Deadline.after(deadline.remaining_s() / 2)
         answers = await asyncio.gather(
             *(within(budget, self._store.record_estimate(pod, budget)) for pod in pods), return_exceptions=True
@@ -236,8 +244,20 @@ class Collections:
         return min(loads)[2]
 
 
-async def _next(events: AsyncIterator[IndexProgress | Index]) -> IndexProgress | Index | None:
-    return await anext(events, None)
+async def _next_within(
+    deadline: Deadline, events: AsyncIterator[IndexProgress | Index]
+) -> IndexProgress | Index | None:
+    """The next event; None after the last. Unlike `within` it sees a step end, so that the generator can be closed."""
+    step = asyncio.ensure_future(anext(events, None))
+    try:
+        done, _ = await asyncio.wait({step}, timeout=deadline.remaining_s())
+    finally:
+        if not step.done():
+            step.cancel()
+            await asyncio.wait({step}, timeout=_LEAVE_S)
+    if not done:
+        raise DeadlineExceeded("DEADLINE_EXCEEDED", "the index was not built by the deadline")
+    return step.result()
 
 
 def _taken(name: str) -> AlreadyExists:

@@ -52,6 +52,8 @@ class Database(_Section):
             return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
         except OSError as error:
             raise ConfigError(f"password_file {self.password_file}: {error.strerror}") from error
+        except UnicodeError as error:
+            raise ConfigError(f"password_file {self.password_file}: is no UTF-8 text") from error
 
 
 class Pod(Database):

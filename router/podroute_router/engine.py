@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
@@ -62,12 +63,21 @@ class Engine:
         maps: the shard map.
         backends: the backend of each access path.
         is_on_primary: whether a pod is the primary database itself.
+        is_reachable: whether a pod answers directly, as far as is known.
     """
 
-    def __init__(self, *, maps: MapSource, backends: Backends, is_on_primary: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        *,
+        maps: MapSource,
+        backends: Backends,
+        is_on_primary: Callable[[str], bool],
+        is_reachable: Callable[[str], bool] = lambda _: True,
+    ) -> None:
         self._maps = maps
         self._backends = backends
         self._is_on_primary = is_on_primary
+        self._is_reachable = is_reachable
 
     async def upsert(
         self, collection: str, records: Sequence[Record], path: AccessPath, deadline: Deadline
@@ -126,17 +136,20 @@ class Engine:
         path: AccessPath,
         call: Callable[[Backend], Awaitable[T]],
     ) -> tuple[T, Route]:
-        """Calls the backend of the path. AUTO takes FDW where the pod was not reached, never after that."""
-        if path is not AccessPath.AUTO:
-            return await call(self._backend(path)), self._route(collection, shard_map, path)
-        try:
-            return await call(self._backend(AccessPath.DIRECT)), self._route(collection, shard_map, AccessPath.DIRECT)
-        except Unreachable:
-            pod = collection.placement.pod
-            if AccessPath.FDW not in self._backends or self._is_on_primary(pod):
-                raise
-            result = await call(self._backend(AccessPath.FDW))
-            return result, self._route(collection, shard_map, AccessPath.FDW)
+        """Calls the backend of the path. AUTO takes the next path where a database was not reached, never after that."""
+        *others, last = self._paths(collection.placement.pod) if path is AccessPath.AUTO else (path,)
+        for candidate in others:
+            with suppress(Unreachable):
+                return await call(self._backend(candidate)), self._route(collection, shard_map, candidate)
+        return await call(self._backend(last)), self._route(collection, shard_map, last)
+
+    def _paths(self, pod: str) -> tuple[AccessPath, ...]:
+        """What AUTO tries, in order: DIRECT first, unless the pod is known not to answer."""
+        if AccessPath.FDW not in self._backends or self._is_on_primary(pod):
+            return (AccessPath.DIRECT,)
+        if self._is_reachable(pod):
+            return AccessPath.DIRECT, AccessPath.FDW
+        return AccessPath.FDW, AccessPath.DIRECT
 
     def _backend(self, path: AccessPath) -> Backend:
         backend = self._backends.get(path)

@@ -56,9 +56,10 @@ class Prober:
         deadline = Deadline.after(self._interval_s)
         try:
             await within(deadline, self._store.probe(pod, deadline))
-        except PodrouteError as error:
+        except Exception as error:  # noqa: BLE001  (this task must outlive any fault)
             if self.states[pod] is not PodState.UNREACHABLE:
-                _log.warning("pod %s does not answer: %s (%r)", pod, error, error.__cause__)
+                trace = None if isinstance(error, PodrouteError) else error
+                _log.warning("pod %s does not answer: %s (%r)", pod, error, error.__cause__, exc_info=trace)
             return PodState.UNREACHABLE
         if self.states[pod] is PodState.UNREACHABLE:
             _log.info("pod %s answers again", pod)

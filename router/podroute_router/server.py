@@ -134,7 +134,12 @@ class Router:
             path: DeadlineKept(CallsBounded(backend, limit=config.limits.calls_per_pod))
             for path, backend in self._backends.items()
         }
-        engine = Engine(maps=self._maps, backends=wrapped, is_on_primary=config.is_on_primary)
+        engine = Engine(
+            maps=self._maps,
+            backends=wrapped,
+            is_on_primary=config.is_on_primary,
+            is_reachable=lambda pod: self._prober.states.get(pod) is not PodState.UNREACHABLE,
+        )
         return build_grpc_server(config, engine, self._collections, self._health)
 
     async def _register_pods(self, shard_map: ShardMap, deadline: Deadline) -> None:

@@ -56,7 +56,7 @@ class OwnCatalog:
         self._apply(Change(collection.name, collection))
         return collection
 
-    async def remove_collection(self, name: str, deadline: Deadline) -> bool:
+    async def remove_collection(self, name: str, deadline: Deadline, *, generation: int | None = None) -> bool:
         self._apply(Change(name, None))
         return True
 

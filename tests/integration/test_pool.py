@@ -77,12 +77,12 @@ async def test_a_server_that_is_not_there_is_unreachable_at_once(cluster: Cluste
         assert (failed.value.reason, failed.value.facts) == ("UNREACHABLE", {"pod": "beta"})
 
 
-async def test_a_refused_login_is_told_apart(cluster: Cluster) -> None:
+async def test_a_refused_session_is_told_apart(cluster: Cluster) -> None:
     wrong = Database(dsn=cluster.pods["beta"].conninfo(cluster.router_role), password=SecretStr("wrong"))
     opened = Pool(wrong, size=1, linger_s=1, connect_timeout_s=2, facts={})
     with pytest.raises(Unreachable) as failed:
         await backend_pid(opened)
-    assert failed.value.reason == "LOGIN_REFUSED"
+    assert failed.value.reason == "SESSION_REFUSED"
     assert "wrong" not in str(failed.value)
 
 

@@ -140,7 +140,7 @@ async def test_counts_fetches_and_deletes_are_one_remote_statement(
     table = objects.read_table(collection)
     for statement, types, values, part in (
         (statements.count(table, filtered=False), [], [], "count(*)"),
-        (statements.fetch(table), ["text[]"], [["a"]], "WHERE ((id = ANY"),
+        (statements.fetch(table, "public"), ["text[]"], [["a"]], "WHERE ((id = ANY"),
         (statements.delete_ids(table), ["text[]"], [["a"]], "WHERE ((id = ANY"),
     ):
         found = plan(primary, statement, types, values)

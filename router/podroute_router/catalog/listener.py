@@ -6,12 +6,11 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-import psycopg
 from psycopg import sql
 
 from podroute_router.catalog.store import CHANNEL
-from podroute_router.config import ConfigError, Database, Timeouts
-from podroute_router.postgres.connection import Connection, connect
+from podroute_router.config import Database, Timeouts
+from podroute_router.postgres.connection import Connection, connect, host_count
 
 FIRST_BACKOFF_S = 0.1
 """Before the second attempt to connect; doubles with each."""
@@ -49,20 +48,21 @@ class Listener:
     async def run(self) -> None:
         """Never returns; cancel it."""
         backoff_s, told = FIRST_BACKOFF_S, False
+        connect_s = self._timeouts.connect_s * host_count(self._database)
         while True:
             connection: Connection | None = None
             try:
+                connection = await connect(self._database, timeout_s=connect_s)
                 async with asyncio.timeout(self._timeouts.connect_s):
-                    connection = await connect(self._database, connect_timeout_s=self._timeouts.connect_s)
                     await connection.execute(sql.SQL("listen {}").format(sql.Identifier(CHANNEL)))
                 if told:
                     _log.info("following the catalog again")
                 self._on_connected(told)
                 backoff_s, told = FIRST_BACKOFF_S, False
                 await self._follow(connection)
-            except (psycopg.Error, TimeoutError, OSError, ConfigError) as error:
+            except Exception as error:  # noqa: BLE001  (this task must outlive any fault)
                 if not told:  # once an outage
-                    _log.warning("the catalog's notifications cannot be followed: %s", error or type(error).__name__)
+                    _log.warning("the catalog's notifications cannot be followed: %r", error)
                     told = True
             finally:
                 if connection is not None:

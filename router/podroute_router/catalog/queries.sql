@@ -87,7 +87,7 @@ where c.deleted
 returning generation
 
 -- name: remove_collection
--- Turns a collection into its tombstone; gives no row where there is none.
+-- Turns a collection (of that generation, where one is given) into its tombstone; gives no row where there is none.
 update podroute_catalog.collections set deleted = true, revision = $2
-where name = $1 and not deleted
+where name = $1 and not deleted and ($3::bigint is null or generation = $3)
 returning name

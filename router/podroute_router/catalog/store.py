@@ -169,10 +169,10 @@ class CatalogStore:
                 )
         return replace(collection, placement=replace(placement, generation=rows[0][0]))
 
-    async def remove_collection(self, name: str, deadline: Deadline) -> bool:
-        """Removes the collection; returns False where there was none."""
+    async def remove_collection(self, name: str, deadline: Deadline, *, generation: int | None = None) -> bool:
+        """Removes the collection, of that generation only where one is given; returns False where there was none."""
         async with self._change(deadline) as (connection, revision):
-            removed = bool(await _rows(connection, "remove_collection", name, revision))
+            removed = bool(await _rows(connection, "remove_collection", name, revision, generation))
             if not removed:
                 raise psycopg.Rollback
         return removed

@@ -28,6 +28,13 @@ SESSION_SETTINGS = {
 }
 """A scan goes on until it has `limit` matches, in the order of their distance."""
 
+LATENCY_SETTINGS = {
+    "client_connection_check_interval": "2s",  # a statement whose router died ends
+    "jit": "off",  # compiling takes longer than these statements
+    "search_path": "",
+}
+"""For every session that serves calls."""
+
 _ANSWER_MARGIN_S = 0.05
 """Left of a deadline for the answer, after an exact pass."""
 _FIRST_PAUSE_S = 0.005
@@ -97,7 +104,7 @@ class TableAccess:
     async def fetch(self, relations: Relations, ids: Sequence[str], deadline: Deadline) -> list[Record]:
         """The records with these ids, in any order."""
         async with self._pool.connection(deadline) as connection:
-            rows = await _read(connection, statements.fetch(relations.read), (list(ids),))
+            rows = await _read(connection, statements.fetch(relations.read, connection.vector_schema), (list(ids),))
         return [Record(id=row[0], vector=row[1].to_numpy(), metadata=row[2]) for row in rows]
 
     async def count(self, relations: Relations, filter: Filter | None, deadline: Deadline) -> int:

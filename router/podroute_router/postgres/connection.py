@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import select
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import psycopg
@@ -41,6 +42,8 @@ class Connection(AsyncConnection[Row]):
 
     vector_schema = "public"
     """Where pgvector is installed; set when the connection is readied for vectors."""
+    host = 0
+    """Which of the address's hosts it is connected to."""
     left_socket: int | None = None
     """A second descriptor of the socket of a connection left in mid-statement: it ends when the server's side does."""
 
@@ -135,28 +138,66 @@ class _Context:
     connection = None
 
 
-async def connect(database: Database, *, connect_timeout_s: float) -> Connection:
+def host_count(database: Database) -> int:
+    """How many hosts the address names."""
+    return len(_addresses(conninfo_to_dict(database.dsn)))
+
+
+async def connect(database: Database, *, timeout_s: float, first: int = 0) -> Connection:
     """Opens a connection in autocommit mode, to the first of its hosts that will do.
 
+    Each host has an equal share of the time, so that a silent one does not stand before the others; libpq would give
+    each 2 s or more.
+
+    Args:
+        database: the address.
+        timeout_s: bound on all attempts together.
+        first: which host to begin with; `Connection.host` of a connection that did well.
+
     Raises:
-        psycopg.Error: it cannot be made.
+        psycopg.Error, TimeoutError: it cannot be made; what the last host said.
         config.ConfigError: the password file cannot be read.
     """
     given = conninfo_to_dict(database.dsn)
-    defaults = {
-        "application_name": "podroute",
-        "connect_timeout": str(max(2, math.ceil(connect_timeout_s))),
-        "gssencmode": "disable",
-        "keepalives_idle": "30",
-        "keepalives_interval": "5",
-        "keepalives_count": "3",
-    }
-    options: dict[str, Any] = {**defaults, **given, "client_encoding": "UTF8"}
+    addresses = _addresses(given)
+    share_s = timeout_s / len(addresses)
+    options: dict[str, Any] = {**_DEFAULTS, "connect_timeout": str(max(2, math.ceil(share_s))), **given}
     secret = database.secret()
     if secret is not None:
         options["password"] = secret
-    connection = await Connection.connect(
-        make_conninfo("", **options), autocommit=True, context=_Context(), cursor_factory=AsyncRawCursor
-    )
-    connection.prepared_max = PREPARED_MAX
-    return connection
+    failure: Exception | None = None
+    for host in (*range(first, len(addresses)), *range(first)):
+        try:
+            async with asyncio.timeout(share_s):
+                connection = await Connection.connect(
+                    make_conninfo("", **(options | addresses[host])),
+                    autocommit=True,
+                    context=_Context(),
+                    cursor_factory=AsyncRawCursor,
+                )
+        except (psycopg.Error, TimeoutError, OSError) as error:
+            failure = error
+        else:
+            connection.host = host
+            connection.prepared_max = PREPARED_MAX
+            return connection
+    raise failure or psycopg.OperationalError("the address names no host")
+
+
+_DEFAULTS = {
+    "application_name": "podroute",
+    "client_encoding": "UTF8",
+    "gssencmode": "disable",
+    "keepalives_idle": "30",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+}
+
+
+def _addresses(given: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The hosts that a connection string names, each by itself; `prefer-standby` has libpq look at all of them."""
+    lists = {key: str(given[key]).split(",") for key in ("host", "hostaddr", "port") if given.get(key)}
+    count = max((len(names) for key, names in lists.items() if key != "port"), default=1)
+    if count == 1 or given.get("target_session_attrs") == "prefer-standby":
+        return [{}]
+    return [{key: names[i if len(names) > 1 else 0] for key, names in lists.items()} for i in range(count)]

@@ -34,10 +34,10 @@ _REFUSED_DATA = ("22", "54")
 def unreachable(error: Exception, facts: Mapping[str, object]) -> PodrouteError:
     """The error of a connection that could not be made: nothing was sent."""
     if isinstance(error, psycopg.OperationalError) and error.pgconn is not None and error.pgconn.used_password:
-        # libpq gives no SQLSTATE here; but the server asked for a password, and did not let the router in with it.
+        # libpq gives no SQLSTATE here; but the server asked for a password, and said no after that.
         return Unreachable(
-            "LOGIN_REFUSED",
-            "the database refuses the router's login; see `podroute pods prepare`",
+            "SESSION_REFUSED",
+            "the database refuses the session: password, role, database, no free connection, or not the host asked for",
             facts=facts,
             retry_after_s=RETRY_AFTER_S,
         )
@@ -74,6 +74,12 @@ def translate(error: psycopg.Error, facts: Mapping[str, object], *, writes: bool
         return Aborted("WRITE_CONFLICT", "lost against concurrent writes", facts=facts, retry_after_s=RETRY_AFTER_S)
     if state == "57014":
         return DeadlineExceeded("STATEMENT_TIMEOUT", "the database ended the statement", facts=facts)
+    if state == "0A000":
+        return Unavailable(
+            "STALE_PLAN", "the collection's table has changed its layout", facts=facts, retry_after_s=RETRY_AFTER_S
+        )
+    if state == "55P03":
+        return Unavailable("LOCKED", "a lock was not had in time", facts=facts, retry_after_s=1.0)
     if state == "25006":
         return Unavailable("READ_ONLY", "the database accepts no writes", facts=facts, retry_after_s=RETRY_AFTER_S)
     if state == "42P01":

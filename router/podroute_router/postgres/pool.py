@@ -17,12 +17,13 @@ from psycopg.pq import TransactionStatus
 from podroute_router.config import ConfigError, Database
 from podroute_router.domain import Deadline
 from podroute_router.errors import PodrouteError, Unavailable
-from podroute_router.postgres.connection import Connection, connect, wait_for_end
+from podroute_router.postgres.connection import Connection, connect, host_count, wait_for_end
 from podroute_router.postgres.errors import translate, unreachable
 
-STALE_SESSION = ("25006", "08001")
+STALE_SESSION = ("25006", "08001", "0A000")
 """After these a new connection may fare better: the host is a standby by now, and the next connection finds the
-primary; or postgres_fdw cannot log in to the pod with the password that this session was opened with."""
+primary; postgres_fdw cannot log in to the pod with the password that this session was opened with; or a prepared
+statement's table has changed."""
 
 Setup = Callable[[Connection], Awaitable[None]]
 """Readies a new connection; a PodrouteError that it raises is the call's error."""
@@ -40,7 +41,7 @@ class Pool:
         size: most connections at a time.
         linger_s: a connection left in mid-statement keeps its place until the server has ended it, for at most this
             long. So calls that run out of time cannot pile up sessions on a server that they share.
-        connect_timeout_s: bound on making one.
+        connect_timeout_s: bound on making one, for each host that the address names.
         facts: names the database in errors (pod, path).
         setup: readies each new connection.
     """
@@ -63,6 +64,8 @@ class Pool:
         self._slots = asyncio.Semaphore(size)
         self._linger_s = linger_s
         self._lingering: set[asyncio.Task[None]] = set()
+        self._hosts = host_count(database)
+        self._host = 0
         self._closed = False
 
     @asynccontextmanager
@@ -112,9 +115,10 @@ class Pool:
 
     async def _connect(self, deadline: Deadline) -> Connection:
         connection = None
+        timeout_s = min(self._connect_timeout_s * self._hosts, deadline.remaining_s() / 2)
         try:
-            async with asyncio.timeout(min(self._connect_timeout_s, deadline.remaining_s() / 2)):
-                connection = await connect(self._database, connect_timeout_s=self._connect_timeout_s)
+            connection = await connect(self._database, timeout_s=timeout_s, first=self._host)
+            async with asyncio.timeout(timeout_s):
                 await self._setup(connection)
         except (psycopg.Error, TimeoutError, OSError, ConfigError) as error:
             if connection is not None:
@@ -124,6 +128,7 @@ class Pool:
             if connection is not None:
                 connection.discard()
             raise
+        self._host = connection.host
         return connection
 
     def _give_back(self, connection: Connection) -> None:

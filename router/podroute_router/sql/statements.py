@@ -72,7 +72,7 @@ def query(
     if include_metadata:
         columns.append(sql.SQL("metadata"))
     if include_vector:
-        columns.append(sql.SQL("vec"))
+        columns.append(_vector(vector_schema))
     statement = sql.SQL("select {columns} from {relation}{where} order by {order} limit {limit}").format(
         columns=sql.SQL(", ").join(columns),
         relation=relation.identifier,
@@ -104,10 +104,10 @@ def upsert(relation: Relation, vector_schema: str, *, through_rule: bool) -> str
 
 
 @lru_cache(maxsize=16384)
-def fetch(relation: Relation) -> str:
+def fetch(relation: Relation, vector_schema: str) -> str:
     """Records by id. $1 the ids. Rows: id, vec, metadata."""
-    statement = sql.SQL("select id, vec, metadata from {} where id = any($1::text[])")
-    return statement.format(relation.identifier).as_string()
+    statement = sql.SQL("select id, {}, metadata from {} where id = any($1::text[])")
+    return statement.format(_vector(vector_schema), relation.identifier).as_string()
 
 
 @lru_cache(maxsize=16384)
@@ -126,6 +126,11 @@ def delete_matching(relation: Relation) -> str:
 def count(relation: Relation, *, filtered: bool) -> str:
     """Counts. filtered: $1 the path, $2 the variables. One row: the count."""
     return sql.SQL("select count(*) from {}{}").format(relation.identifier, _where(filtered, 1)).as_string()
+
+
+def _vector(schema: str) -> sql.Composed:
+    """The column without its dimension: a prepared statement outlives a table that is made anew with another one."""
+    return sql.SQL("vec::{}").format(vector_type(schema))
 
 
 def _where(filtered: bool, first: int) -> sql.Composable:
