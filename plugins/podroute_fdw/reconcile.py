@@ -1,4 +1,4 @@
-"""Makes the primary's foreign objects agree with the shard map, under an advisory lock, and leaves the rest alone."""
+"""Makes the primary's foreign objects agree with the shard map, under a lock, and leaves the rest alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from podroute_router.config import Config, Database
 from podroute_router.postgres.connection import Connection
-from podroute_router.postgres.prepare import FDW_OBJECTS, OWNER
+from podroute_router.postgres.prepare import FDW_OBJECTS, FOLLOWED, OWNER
 from podroute_router.shard_map import ShardMap
 from podroute_router.sql.statements import Relation
 from psycopg import sql
@@ -16,10 +16,13 @@ from psycopg import sql
 from podroute_fdw import objects
 from podroute_fdw.objects import ForeignTable
 
+_FOLLOWED = sql.Identifier(FDW_OBJECTS, FOLLOWED)
+
 STEPS_A_TRANSACTION = 500
 """Each locks a table, and a server has room for some thousands of locks."""
 
-_LOCK = "select pg_advisory_xact_lock(hashtextextended('podroute_fdw', 0))"
+_LOCK_REVISION = sql.SQL("select revision from {} for update").format(_FOLLOWED).as_string()
+_SET_REVISION = sql.SQL("update {} set revision = $1").format(_FOLLOWED).as_string()
 _LOCK_TIMEOUT = "set local lock_timeout = '2s'"  # an open transaction of a SQL user may hold a foreign table
 _SESSION = "select session_user, current_setting('server_version_num')::int"
 _SERVERS = """
@@ -37,7 +40,6 @@ join pg_foreign_server s on s.oid = f.ftserver
 left join pg_attribute a on a.attrelid = c.oid and a.attname = 'vec' and not a.attisdropped
 where $2::text[] is null or c.relname = any($2)
 """
-_REVISION = "select obj_description(to_regnamespace($1), 'pg_namespace')"
 
 
 async def reconcile(
@@ -50,8 +52,7 @@ async def reconcile(
     """
     pods = sorted(name for name in config.pods if name in now.pods and not config.is_on_primary(name))
     async with connection.transaction():
-        await connection.execute(_LOCK)
-        if await _revision(connection) > now.revision:
+        if await _lock(connection) > now.revision:
             return
         if before is None or before.pods != now.pods:
             await _reconcile_servers(connection, config, primary, pods)
@@ -103,7 +104,7 @@ async def _create_tables(
             for statement in chain.from_iterable(steps[:STEPS_A_TRANSACTION]):
                 await connection.execute(statement)
             if not unfinished and reached < revision:
-                await connection.execute(_set_revision(revision))
+                await connection.execute(_SET_REVISION, (revision,))
 
 
 def _create(connection: Connection, table: ForeignTable, *, stands: bool) -> list[str]:
@@ -129,9 +130,8 @@ async def _drop_tables(connection: Connection, known: set[str], names: list[str]
 
 async def _begin(connection: Connection) -> int:
     """Takes the lock and the owner's role for a transaction; the revision that the tables were last brought to."""
-    await connection.execute(_LOCK)
+    reached = await _lock(connection)
     await connection.execute(_LOCK_TIMEOUT)
-    reached = await _revision(connection)
     await _as_owner(connection)
     return reached
 
@@ -139,14 +139,6 @@ async def _begin(connection: Connection) -> int:
 async def _standing_tables(connection: Connection, names: list[str] | None) -> dict[str, ForeignTable]:
     rows = await (await connection.execute(_TABLES, (FDW_OBJECTS, names))).fetchall()
     return {row[0]: _standing(*row) for row in rows}
-
-
-def _set_revision(revision: int) -> str:
-    return (
-        sql.SQL("comment on schema {} is {}")
-        .format(sql.Identifier(FDW_OBJECTS), sql.Literal(f"podroute shard map revision {revision}"))
-        .as_string()
-    )
 
 
 def _wanted(now: ShardMap, pods: Sequence[str]) -> Iterable[tuple[str, ForeignTable]]:
@@ -190,11 +182,10 @@ def _parsed(options: list[str]) -> dict[str, str]:
     return dict(option.split("=", 1) for option in options)
 
 
-async def _revision(connection: Connection) -> int:
-    """Revision of the map that the foreign tables were last brought to, by whichever router."""
-    (comment,) = await _one(connection, _REVISION, (FDW_OBJECTS,))
-    number = comment.rsplit(" ", 1)[-1] if comment else ""
-    return int(number) if number.isdecimal() else 0
+async def _lock(connection: Connection) -> int:
+    """Keeps other routers waiting until the transaction ends; the revision that the tables were last brought to."""
+    (revision,) = await _one(connection, _LOCK_REVISION, ())
+    return int(revision)
 
 
 async def _as_owner(connection: Connection) -> None:

@@ -106,15 +106,13 @@ class MemoryBackend:
         self._tables.clear()
 
     async def create_collection(self, collection: Collection, deadline: Deadline) -> None:
-        """Makes the collection's table, or takes one that is empty and of the same dimension."""
+        """Makes the collection's table; one that stands empty is made anew."""
         _check_deadline(deadline)
         key = _key(collection.placement)
         standing = self._tables.get(key)
-        if standing is not None and (standing.rows or standing.dimension != collection.dimension):
+        if standing is not None and standing.rows:
             raise AlreadyExists(
-                "TABLE_EXISTS",
-                "a table of that name stands already, with records or of another dimension",
-                facts=_facts(collection),
+                "TABLE_EXISTS", "a table of that name stands already, with records", facts=_facts(collection)
             )
         self._tables[key] = _Table(collection.dimension)
 

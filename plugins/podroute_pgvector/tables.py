@@ -7,15 +7,15 @@ from podroute_router.errors import AlreadyExists
 from podroute_router.postgres.connection import Connection
 from podroute_router.postgres.prepare import OWNER, POD_OBJECTS
 from podroute_router.sql.statements import Relation, vector_type
-from psycopg import sql
+from psycopg import errors, sql
 
-_DESCRIBE = """
-select a.atttypmod
-from pg_class c
-join pg_namespace n on n.oid = c.relnamespace
-join pg_attribute a on a.attrelid = c.oid and a.attname = 'vec' and not a.attisdropped
-where n.nspname = $1 and c.relname = $2
-"""
+_STANDS = "select from pg_class where relnamespace = $1::regnamespace and relname = $2"
+_IS_OURS = """
+select from pg_class c
+where c.relnamespace = $1::regnamespace and c.relname = $2 and c.relkind = 'r' and c.relowner = $3::regrole
+  and not exists (select from pg_rewrite where ev_class = c.oid)
+  and not exists (select from pg_trigger where tgrelid = c.oid)
+"""  # what another role made could hold code of its own, which would run as the router
 _ESTIMATE = """
 select coalesce(sum(greatest(s.n_live_tup, c.reltuples)), 0)::bigint
 from pg_stat_user_tables s join pg_class c on c.oid = s.relid
@@ -36,35 +36,39 @@ def upsert_view(collection: Collection) -> Relation:
 async def create(connection: Connection, collection: Collection) -> None:
     """Makes table and view in one transaction.
 
+    A table of ours that is empty, left by a call that was cut off, is made anew.
+
     Raises:
-        AlreadyExists: a table of that name stands there with records, or with another layout.
+        AlreadyExists: a table of that name is not ours, or holds records; or another call is making it.
     """
-    async with connection.transaction():
-        await _as_owner(connection)
-        await connection.execute(
-            sql.SQL(
-                "create table if not exists {} "
-                "(id text primary key, vec {}({}) not null, metadata jsonb not null default '{{}}'::jsonb)"
-            )
-            .format(
-                table(collection).identifier,
-                vector_type(connection.vector_schema),
-                sql.Literal(collection.dimension),
-            )
-            .as_string()
+    try:
+        async with connection.transaction():
+            await _begin(connection)
+            await _drop_leftover(connection, collection)
+            await connection.execute(_create_table(connection, collection))
+            await _create_upsert_view(connection, collection)
+    except (errors.UniqueViolation, errors.DuplicateObject, errors.DuplicateTable) as error:
+        raise AlreadyExists(
+            "COLLECTION_EXISTS", f"another call is making collection {collection.name!r}", facts=_facts(collection)
+        ) from error
+
+
+def _create_table(connection: Connection, collection: Collection) -> str:
+    return (
+        sql.SQL(
+            "create table {} (id text primary key, vec {}({}) not null, metadata jsonb not null default '{{}}'::jsonb)"
         )
-        await _check_empty(connection, collection)
-        await _create_upsert_view(connection, collection)
+        .format(table(collection).identifier, vector_type(connection.vector_schema), sql.Literal(collection.dimension))
+        .as_string()
+    )
 
 
 async def drop(connection: Connection, collection: Collection) -> None:
-    """Drops view and table; what is gone already is no error."""
+    """Drops view and table; what is gone already is no error. Raises Unavailable where someone keeps reading it."""
     async with connection.transaction():
-        await _as_owner(connection)
-        await connection.execute(
-            sql.SQL("drop view if exists {}").format(upsert_view(collection).identifier).as_string()
-        )
-        await connection.execute(sql.SQL("drop table if exists {}").format(table(collection).identifier).as_string())
+        await _begin(connection)
+        for statement in _drops(collection):
+            await connection.execute(statement)
 
 
 async def record_estimate(connection: Connection, schema: str) -> int:
@@ -73,26 +77,48 @@ async def record_estimate(connection: Connection, schema: str) -> int:
     return int(row[0]) if row is not None else 0
 
 
-async def _as_owner(connection: Connection) -> None:
+async def _begin(connection: Connection) -> None:
+    """Acts as the owner until the transaction ends, and waits for locks with patience of its own.
+
+    Calls of a collection queue up behind a lock that waits, and would fill the pool.
+    """
+    await connection.execute("set local lock_timeout = '1s'")
     await connection.execute(sql.SQL("set local role {}").format(sql.Identifier(OWNER)).as_string())
 
 
-async def _check_empty(connection: Connection, collection: Collection) -> None:
+async def _drop_leftover(connection: Connection, collection: Collection) -> None:
+    """Drops an empty table of ours that stands in the way; raises AlreadyExists where it is not that."""
     where = table(collection)
-    facts = {"collection": collection.name, "pod": collection.placement.pod}
-    row = await (await connection.execute(_DESCRIBE, (where.schema, where.name))).fetchone()
-    if row is None or row[0] != collection.dimension:
+    if not (await connection.execute(_STANDS, (where.schema, where.name))).rowcount:
+        return
+    if not (await connection.execute(_IS_OURS, (where.schema, where.name, OWNER))).rowcount:
         raise AlreadyExists(
             "TABLE_EXISTS",
-            f"the pod has a table {where.schema}.{where.name} of another layout or dimension, perhaps of a call that was "
-            "cut off; use its dimension, or drop it",
-            facts=facts,
+            f"the pod has a table {where.schema}.{where.name} that podroute did not make",
+            facts=_facts(collection),
         )
+    # Locked first: another call may be making the same collection, and records may be on their way.
+    await connection.execute(sql.SQL("lock table {} in access exclusive mode").format(where.identifier).as_string())
     found = await connection.execute(sql.SQL("select from {} limit 1").format(where.identifier).as_string())
     if found.rowcount:
         raise AlreadyExists(
-            "TABLE_EXISTS", f"the pod has a table {where.schema}.{where.name} that holds records", facts=facts
+            "TABLE_EXISTS",
+            f"the pod has a table {where.schema}.{where.name} that holds records",
+            facts=_facts(collection),
         )
+    for statement in _drops(collection):
+        await connection.execute(statement)
+
+
+def _drops(collection: Collection) -> list[str]:
+    return [
+        sql.SQL("drop view if exists {}").format(upsert_view(collection).identifier).as_string(),
+        sql.SQL("drop table if exists {}").format(table(collection).identifier).as_string(),
+    ]
+
+
+def _facts(collection: Collection) -> dict[str, str]:
+    return {"collection": collection.name, "pod": collection.placement.pod}
 
 
 async def _create_upsert_view(connection: Connection, collection: Collection) -> None:

@@ -70,7 +70,7 @@ class CollectionStore(Protocol):
     async def create_collection(self, collection: Collection, deadline: Deadline) -> None:
         """Makes the collection's table.
 
-        A table that stands already is taken if it is empty and has the same dimension; else AlreadyExists is raised.
+        An empty one of its own, left by a call that was cut off, is made anew; for another AlreadyExists is raised.
         """
         ...
 

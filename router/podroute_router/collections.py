@@ -199,13 +199,18 @@ class Collections:
         try:
             stored = await self._catalog.add_collection(wanted, deadline)
         except AlreadyExists:
-            # Another caller was first. Where it chose another pod, the empty table here is nobody's.
-            winner = (await self._maps.refresh(deadline)).collections.get(name)
-            if winner is not None and winner.placement.pod != chosen:
-                await self._store.drop_collection(wanted, deadline)
+            await self._give_way(wanted, deadline)
             raise
         await self._follow_now(deadline)
         return stored
+
+    async def _give_way(self, loser: Collection, deadline: Deadline) -> None:
+        """Another caller was first: its table must be as it wants it, and elsewhere there must be none."""
+        winner = (await self._maps.refresh(deadline)).collections.get(loser.name)
+        if winner is None or winner.placement.pod != loser.placement.pod:
+            await self._store.drop_collection(loser, deadline)
+        elif winner.dimension != loser.dimension:
+            await self._store.create_collection(winner, deadline)
 
     async def _delete(self, name: str, deadline: Deadline) -> None:
         # By the newest map: the collection may have been made anew elsewhere. And nothing is dropped while the catalog

@@ -136,7 +136,7 @@ class Engine:
         path: AccessPath,
         call: Callable[[Backend], Awaitable[T]],
     ) -> tuple[T, Route]:
-        """Calls the backend of the path. AUTO takes the next path where a database was not reached, never after that."""
+        """Calls the backend of the path. AUTO goes on where a database was not reached, and never after that."""
         *others, last = self._paths(collection.placement.pod) if path is AccessPath.AUTO else (path,)
         for candidate in others:
             with suppress(Unreachable):

@@ -64,6 +64,7 @@ def configure_logs(
     root.setLevel(level.upper())
     for name in _NOISY:
         logging.getLogger(name).setLevel(max(logging.INFO, root.level))
+    logging.getLogger("grpc").addFilter(_is_worth_telling)
     # It warns of each connection that was left in mid-call; the call's own line says what there is to say.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
     structlog.configure(
@@ -77,6 +78,11 @@ def configure_logs(
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
+
+
+def _is_worth_telling(record: logging.LogRecord) -> bool:
+    """False for gRPC's traceback of an answer that nobody waits for any more."""
+    return not (record.exc_info and record.exc_info[1] and type(record.exc_info[1]).__name__ == "ExecuteBatchError")
 
 
 def strike_out_secrets(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -14,14 +14,27 @@ from typing import Never
 from podroute_router.errors import InvalidArgument
 
 MAX_BYTES = 1024 * 1024
-"""Longest text, in bytes of UTF-8; also the digits of its numbers together, written out as jsonb writes them."""
+"""Longest text, in bytes of UTF-8."""
 MAX_DEPTH = 64
 MAX_DIGITS_BEFORE_POINT = 131_072
 MAX_DIGITS_AFTER_POINT = 16_383
+"""Of a number without an exponent, as numeric has it."""
+MAX_DIGITS_WITH_EXPONENT = 16_383
+"""Of a number with an exponent, written out without it."""
+MAX_EXPONENTS = 10_000
+"""Numbers with an exponent."""
+MAX_WRITTEN_OUT = 64 * 1024
+"""Digits of all numbers with an exponent: jsonb writes them out, and a short text must not become a long record."""
 
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)")
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _EXPONENT = re.compile(r"[0-9][eE][-+]?[0-9]")
-_NUMBER = re.compile(r"-?([0-9]+)(?:\.([0-9]+))?(?:[eE]([-+]?)0*([0-9]+))?")
+_WITH_EXPONENT = re.compile(r"(?<![0-9.])([0-9]++)(?:\.([0-9]++))?[eE][-+]?0*([0-9]*)")
+# Each begins at the first digit of a run: beginning anew at every digit would take the square of the time.
+_LONG_NUMBER = re.compile(r"(?<![0-9])[0-9]{%d}" % (MAX_DIGITS_AFTER_POINT + 1))
+_BEYOND_NUMERIC = re.compile(
+    r"\.[0-9]{%d}|(?<![0-9])[0-9]{%d}" % (MAX_DIGITS_AFTER_POINT + 1, MAX_DIGITS_BEFORE_POINT + 1)
+)
 
 
 class _Refused(ValueError):
@@ -48,15 +61,15 @@ def check_metadata(text: str, field: str) -> str:
 def _check(text: str) -> None:
     if len(text) > MAX_BYTES or (not text.isascii() and len(text.encode()) > MAX_BYTES):
         raise _Refused(f"is longer than {MAX_BYTES} bytes")
-    # A number without an exponent has no more digits than the text has characters.
-    are_numbers_small = len(text) <= MAX_DIGITS_AFTER_POINT and not _EXPONENT.search(text)
-    value = (_DECODER if are_numbers_small else _counting_decoder()).decode(text)
+    value = _DECODER.decode(text)
     if not isinstance(value, dict):
         raise _Refused("is not a JSON object")
     if "\\u" in text:
         _check_escapes(text)
     if text.count("{") + text.count("[") > MAX_DEPTH:
         _check_depth(value)
+    if _EXPONENT.search(text) or _LONG_NUMBER.search(text):
+        _check_numbers(_STRING.sub('""', text))
 
 
 def _refuse_constant(name: str) -> Never:
@@ -67,38 +80,24 @@ def _refuse_constant(name: str) -> Never:
 _DECODER = JSONDecoder(parse_int=str, parse_float=str, parse_constant=_refuse_constant)
 
 
-def _counting_decoder() -> JSONDecoder:
-    """A decoder that refuses numbers beyond numeric, and short ones that jsonb would write out as gigabytes."""
+def _check_numbers(text: str) -> None:
+    """Refuses numbers beyond numeric, and short ones that jsonb would write out at length. The text has no strings."""
+    if _BEYOND_NUMERIC.search(text):
+        raise _Refused(
+            f"a number has more than {MAX_DIGITS_BEFORE_POINT} digits before the decimal point "
+            f"or {MAX_DIGITS_AFTER_POINT} after it"
+        )
     total = 0
-
-    def check(number: str) -> str:
-        nonlocal total
-        before, after = _digits(number)
-        if before > MAX_DIGITS_BEFORE_POINT or after > MAX_DIGITS_AFTER_POINT:
-            raise _Refused(
-                f"a number has more than {MAX_DIGITS_BEFORE_POINT} digits before the decimal point "
-                f"or {MAX_DIGITS_AFTER_POINT} after it"
-            )
-        total += before + after
-        if total > MAX_BYTES:
-            raise _Refused(f"its numbers have more than {MAX_BYTES} digits, written out")
-        return number
-
-    return JSONDecoder(parse_int=check, parse_float=check, parse_constant=_refuse_constant)
-
-
-def _digits(number: str) -> tuple[int, int]:
-    """How many digits the number has before and after the decimal point, written without an exponent."""
-    match = _NUMBER.fullmatch(number)
-    if match is None:
-        raise _Refused("a number is not JSON")
-    whole, fraction, sign, exponent = match.groups(default="")
-    if len(exponent) > 9:  # numeric refuses such, even for zero
-        return MAX_DIGITS_BEFORE_POINT + 1, MAX_DIGITS_AFTER_POINT + 1
-    shift = int(exponent or "0") * (-1 if sign == "-" else 1)
-    significant = (whole + fraction).lstrip("0")
-    before = len(significant) - len(fraction) + shift if significant else 1
-    return max(1, before), max(0, len(fraction) - shift)
+    for count, number in enumerate(_WITH_EXPONENT.finditer(text), start=1):
+        if count > MAX_EXPONENTS:
+            raise _Refused(f"more than {MAX_EXPONENTS} of its numbers have an exponent")
+        whole, fraction, exponent = number.groups(default="")
+        digits = len(whole) + len(fraction) + (int(exponent or "0") if len(exponent) < 9 else MAX_WRITTEN_OUT)
+        if digits > MAX_DIGITS_WITH_EXPONENT:
+            raise _Refused(f"a number with an exponent has more than {MAX_DIGITS_WITH_EXPONENT} digits, written out")
+        total += digits
+        if total > MAX_WRITTEN_OUT:
+            raise _Refused(f"its numbers with an exponent have more than {MAX_WRITTEN_OUT} digits, written out")
 
 
 def _check_escapes(text: str) -> None:

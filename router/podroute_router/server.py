@@ -124,6 +124,8 @@ class Router:
         await self._maps.start(CATALOG_START_S)
         self._following.notice(self._maps.current)
         self._following.start()
+        for pod in self._config.pods:
+            await self._health.set(f"pod:{pod}", _Status.NOT_SERVING)
         self._prober.start()
         await self._health.set("", _Status.SERVING)
         await self._server.start()

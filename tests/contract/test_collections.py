@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from podroute_router.domain import Metric, Record
-from podroute_router.errors import AlreadyExists, PodrouteError
+from podroute_router.domain import Metric, Query, Record
+from podroute_router.errors import AlreadyExists, PodrouteError, Unavailable
 
 from .harness import Harness
 
@@ -55,11 +56,38 @@ async def test_a_table_that_holds_records_is_not_taken(harness: Harness) -> None
         assert await harness.backend.count(collection, None, harness.deadline()) == 1
 
 
-async def test_a_table_of_another_dimension_is_not_taken(harness: Harness) -> None:
-    async with harness.collection(3) as collection:
-        with pytest.raises(AlreadyExists):
-            await harness.store.create_collection(replace(collection, dimension=4), harness.deadline())
+async def test_an_empty_table_of_another_dimension_is_made_anew(harness: Harness) -> None:
+    async with harness.collection(4) as leftover:
+        collection = replace(leftover, dimension=3)
+        await harness.store.create_collection(collection, harness.deadline())
+        await harness.follow(collection)
         assert await harness.backend.upsert(collection, [RECORD], harness.deadline()) == 1
+
+
+async def test_a_collection_made_anew_with_another_dimension_is_read_over_warm_connections(harness: Harness) -> None:
+    async with harness.collection(4) as first:
+        for dimension in (4, 3, 5):
+            collection = replace(first, dimension=dimension)
+            await harness.store.drop_collection(first, harness.deadline())
+            await harness.store.create_collection(collection, harness.deadline())
+            await harness.follow(collection)
+            record = Record(id="a", vector=np.ones(dimension, dtype=np.float32))
+            await harness.backend.upsert(collection, [record], harness.deadline())
+            query = Query(vector=record.vector, limit=1, metric=Metric.L2, include_vector=True)
+            for _ in range(12):  # more than there are connections
+                result = await harness.backend.query(collection, query, harness.deadline())
+                fetched = await harness.backend.fetch(collection, ["a"], harness.deadline())
+                assert [len(match.vector) for match in (*result.matches, *fetched)] == [dimension] * 2
+
+
+async def test_callers_who_make_one_collection_at_once_are_told_apart(harness: Harness) -> None:
+    collection = harness.name_collection(3)
+    outcomes = await asyncio.gather(
+        *(harness.store.create_collection(collection, harness.deadline()) for _ in range(8)), return_exceptions=True
+    )
+    assert None in outcomes
+    assert all(outcome is None or isinstance(outcome, (AlreadyExists, Unavailable)) for outcome in outcomes)
+    await harness.store.drop_collection(collection, harness.deadline())
 
 
 async def test_a_pod_that_stands_is_probed_and_estimated(harness: Harness) -> None:

@@ -63,7 +63,7 @@ def query(**fields: Any) -> vectors_pb.QueryRequest:
 
 
 def test_records_are_taken_as_they_came() -> None:
-    taken = requests.to_records(upsert(record(), record(metadata='{"n": 1.50}')), LIMITS)
+    taken = list(requests.to_records(upsert(record(), record(metadata='{"n": 1.50}')), LIMITS))
     assert [(one.id, one.vector.tolist(), one.metadata) for one in taken] == [
         ("a", [1.0, 2.0], "{}"),
         ("a", [1.0, 2.0], '{"n": 1.50}'),
@@ -92,13 +92,13 @@ def test_a_bad_record_is_refused_by_its_field(bad: dict[str, Any], reason: str, 
 
 def test_a_record_may_have_an_id_of_1024_bytes_and_a_vector_of_zeros() -> None:
     longest = record(id="é" * 512, vector={"values": [0, 0]})
-    assert requests.to_records(upsert(longest), LIMITS)[0].id == "é" * 512
+    assert next(requests.to_records(upsert(longest), LIMITS)).id == "é" * 512
 
 
 @pytest.mark.parametrize("count", [0, 4])
 def test_an_upsert_takes_one_record_to_the_configured_most(count: int) -> None:
     assert refusal(requests.to_records, upsert(*[record()] * count), LIMITS) == ("RECORD_COUNT", "records")
-    assert len(requests.to_records(upsert(*[record()] * 3), LIMITS)) == 3
+    assert len(list(requests.to_records(upsert(*[record()] * 3), LIMITS))) == 3
 
 
 def test_a_query_that_sets_nothing_has_the_defaults() -> None:

@@ -36,7 +36,8 @@ SERVICE_CONFIG: Final[dict[str, Any]] = {
                 "initialBackoff": "0.05s",
                 "maxBackoff": "1s",
                 "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE"],
+                # CANCELLED, when it is not the caller's own doing, is a router that stopped before it took the call.
+                "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
             },
         }
     ],

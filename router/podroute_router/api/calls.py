@@ -14,7 +14,7 @@ from podroute_router.api.call_log import CallLog
 from podroute_router.api.draining import CallsInFlight
 from podroute_router.api.status import DETAILS_KEY, code_of, internal_error, to_status
 from podroute_router.domain import Deadline
-from podroute_router.errors import InvalidArgument, PodrouteError, ResourceExhausted
+from podroute_router.errors import DeadlineExceeded, InvalidArgument, PodrouteError, ResourceExhausted
 
 MAX_DEADLINE_S = 7 * 24 * 3600.0
 """A caller's deadline counts up to a week: PostgreSQL's timeouts end at 24 days."""
@@ -58,12 +58,13 @@ class Method:
         async def handle(payload: bytes, context: Context) -> bytes:
             log = CallLog(self._name)
             self._calls.add(context)
+            deadline = self._deadline(context)
             try:
                 request = log.request = self._parse(payload)
-                response = log.response = await run(request, self._deadline(context))
+                response = log.response = await run(request, deadline)
                 answer = self._serialize(response)
-            except CancelledError:
-                log.cancelled()
+            except CancelledError as error:
+                _tell_cancelled(log, deadline, error)
                 raise
             except Exception as error:  # noqa: BLE001
                 await _abort(context, error, log)
@@ -78,13 +79,14 @@ class Method:
         async def handle(payload: bytes, context: Context) -> AsyncGenerator[bytes, None]:
             log = CallLog(self._name)
             self._calls.add(context)
+            deadline = self._deadline(context)
             try:
                 request = log.request = self._parse(payload)
-                async with aclosing(run(request, self._deadline(context))) as responses:
+                async with aclosing(run(request, deadline)) as responses:
                     async for response in responses:
                         yield self._serialize(response)
-            except CancelledError:
-                log.cancelled()
+            except CancelledError as error:
+                _tell_cancelled(log, deadline, error)
                 raise
             except Exception as error:  # noqa: BLE001
                 await _abort(context, error, log)
@@ -126,6 +128,14 @@ class Method:
             "or the number of `ids`, or leave out `include_vector` or `include_metadata`",
             facts={"size": size, "limit_bytes": self._max_message_bytes},
         )
+
+
+def _tell_cancelled(log: CallLog, deadline: Deadline, error: CancelledError) -> None:
+    """At the caller's deadline gRPC may end the call before the router's own timer does: that is no caller gone."""
+    if deadline.remaining_s() > 0:
+        log.cancelled()
+    else:
+        log.failed(DeadlineExceeded("DEADLINE_EXCEEDED", "the call's deadline passed"), error)
 
 
 async def _abort(context: Context, error: Exception, log: CallLog) -> Never:

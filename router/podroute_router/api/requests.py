@@ -6,7 +6,7 @@ What needs the collection (its dimension, its metric) is the engine's to check.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -63,10 +63,11 @@ def to_vector(message: record_pb2.Vector, field: str) -> Vector:
     return vector
 
 
-def to_records(request: vector_service_pb2.UpsertRequest, limits: Limits) -> list[Record]:
-    """The records to write, as they stand in the request; an id may stand twice."""
+def to_records(request: vector_service_pb2.UpsertRequest, limits: Limits) -> Iterator[Record]:
+    """The records to write one by one, as they stand in the request; an id may stand twice."""
     _check_count("RECORD_COUNT", "records", len(request.records), limits.max_records)
-    return [_to_record(record, f"records[{i}]") for i, record in enumerate(request.records)]
+    for i, record in enumerate(request.records):
+        yield _to_record(record, f"records[{i}]")
 
 
 def _to_record(record: record_pb2.Record, field: str) -> Record:

@@ -81,6 +81,7 @@ def bind(server: grpc.aio.Server, listen: str) -> int:
 def _options(config: Config) -> list[tuple[str, int]]:
     most = config.limits.max_message_bytes
     return [
+        ("grpc.compression_enabled_algorithms_bitset", 1),  # none: vectors do not shrink, and 61 KB could become 2 GB
         ("grpc.so_reuseport", 0),  # on, two routers would share a port in silence
         ("grpc.max_receive_message_length", min(max(TRANSPORT_FACTOR * most, TRANSPORT_LEAST_BYTES), _INT32_MAX)),
         ("grpc.max_send_message_length", -1),  # `calls.Method` has the bound, and a reason

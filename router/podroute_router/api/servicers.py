@@ -9,6 +9,7 @@ from podroute.v1 import collection_service_pb2, shard_map_service_pb2, vector_se
 
 from podroute_router.api import requests, responses
 from podroute_router.api.filter_requests import to_filter
+from podroute_router.api.slices import in_slices
 from podroute_router.collections import Collections
 from podroute_router.config import Limits
 from podroute_router.domain import Deadline
@@ -28,7 +29,7 @@ class VectorService:
     ) -> vector_service_pb2.UpsertResponse:
         """Writes records."""
         collection, path = check_collection_name(request.collection, "collection"), requests.to_path(request.path)
-        records = requests.to_records(request, self._limits)
+        records = await in_slices(requests.to_records(request, self._limits))
         count, route = await self._engine.upsert(collection, records, path, deadline)
         return vector_service_pb2.UpsertResponse(upserted_count=count, route=responses.from_route(route))
 

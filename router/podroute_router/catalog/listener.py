@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable
 
 from psycopg import sql
@@ -16,6 +17,8 @@ FIRST_BACKOFF_S = 0.1
 """Before the second attempt to connect; doubles with each."""
 
 MAX_BACKOFF_S = 2.0
+
+_REVISION = re.compile("[0-9]{1,18}")
 
 _log = logging.getLogger(__name__)
 
@@ -75,7 +78,7 @@ class Listener:
             silent = True
             async for notification in connection.notifies(timeout=self._timeouts.poll_interval_s, stop_after=1):
                 silent = False
-                if notification.payload.isdecimal():
+                if _REVISION.fullmatch(notification.payload):  # anyone may notify
                     self._on_revision(int(notification.payload))
             if silent:
                 async with asyncio.timeout(self._timeouts.connect_s):

@@ -65,7 +65,7 @@ select name from podroute_catalog.pods where name = any($1::text[])
 
 -- name: add_pods
 -- Adds those of the pods $1 that are new.
-insert into podroute_catalog.pods (name, revision) select unnest($1::text[]), $2
+insert into podroute_catalog.pods (name, revision) select pg_catalog.unnest($1::text[]), $2
 on conflict (name) do nothing
 returning name
 

@@ -17,6 +17,7 @@ from psycopg.adapt import AdaptersMap, Buffer, Loader
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import ConnStatus, Format, TransactionStatus
 from psycopg.pq.abc import PGcancelConn
+from psycopg.types.array import ListBinaryDumper
 
 from podroute_router.config import Database
 
@@ -129,6 +130,7 @@ class _JsonText(Loader):
 
 _ADAPTERS = AdaptersMap(psycopg.adapters)
 _ADAPTERS.register_loader("jsonb", _JsonText)
+_ADAPTERS.register_dumper(list, ListBinaryDumper)  # left to choose, psycopg would send vectors as text
 
 
 class _Context:

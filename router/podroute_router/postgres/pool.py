@@ -29,8 +29,9 @@ Setup = Callable[[Connection], Awaitable[None]]
 """Readies a new connection; a PodrouteError that it raises is the call's error."""
 
 
-async def _no_setup(_: Connection) -> None:
-    return None
+async def trust_no_schema(connection: Connection) -> None:
+    """What stands unqualified in SQL is PostgreSQL's own, whatever others put into `public`."""
+    await connection.execute("set search_path = ''")
 
 
 class Pool:
@@ -54,7 +55,7 @@ class Pool:
         linger_s: float,
         connect_timeout_s: float,
         facts: Mapping[str, object],
-        setup: Setup = _no_setup,
+        setup: Setup = trust_no_schema,
     ) -> None:
         self._database = database
         self._connect_timeout_s = connect_timeout_s

@@ -22,6 +22,8 @@ POD_OBJECTS = "podroute"
 """Schema of podroute's own objects on a pod."""
 FDW_OBJECTS = "podroute_fdw"
 """Schema of the foreign tables on the primary."""
+FOLLOWED = "followed:revision"
+"""Table of one row in `FDW_OBJECTS`: the revision of the shard map that the foreign tables were last brought to."""
 CATALOG = "podroute_catalog"
 """Schema of the shard map."""
 CONTROL_VIEW = "control"
@@ -78,17 +80,15 @@ def preparation_script(*, role: str, pod: bool, primary: bool) -> str:
 def _roles(role: str, verifier: str) -> Iterator[sql.Composed]:
     for name, login in ((OWNER, False), (READER, False), (role, True)):
         create = sql.SQL("create role {} {}").format(sql.Identifier(name), sql.SQL("login" if login else "nologin"))
-        yield _unless(
-            sql.SQL("select from pg_roles where rolname = {}").format(sql.Literal(name)),
-            create,
-        )
+        missing = sql.SQL("select where not exists (select from pg_roles where rolname = {})")
+        yield _if(missing.format(sql.Literal(name)), create)
     yield sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(verifier))
     yield sql.SQL("grant {} to {}").format(sql.Identifier(OWNER), sql.Identifier(role))
 
 
 def _pod() -> Iterator[sql.Composed]:
     yield from _schema(COLLECTIONS)
-    yield from _schema(POD_OBJECTS)
+    yield from _own_schema(POD_OBJECTS)
     owner, reader, collections = sql.Identifier(OWNER), sql.Identifier(READER), sql.Identifier(COLLECTIONS)
     # The schema of collections may be another's already: a vecs client made it.
     yield sql.SQL("grant usage, create on schema {} to {}").format(collections, owner)
@@ -117,14 +117,30 @@ end $$""").format(function=function, settings=sql.SQL(", ").join(map(sql.Literal
 def _primary() -> Iterator[sql.Composed]:
     yield sql.Composed([sql.SQL("create extension if not exists postgres_fdw")])
     yield sql.SQL("grant usage on foreign data wrapper postgres_fdw to {}").format(sql.Identifier(OWNER))
-    yield from _schema(CATALOG)
-    yield from _schema(FDW_OBJECTS)
+    yield from _own_schema(CATALOG)
+    yield from _own_schema(FDW_OBJECTS)
+    followed = sql.Identifier(FDW_OBJECTS, FOLLOWED)
+    yield sql.SQL("create table if not exists {} (revision bigint not null)").format(followed)
+    yield sql.SQL("alter table {} owner to {}").format(followed, sql.Identifier(OWNER))
+    yield sql.SQL("insert into {0} select 0 where not exists (select from {0})").format(followed)
 
 
 def _schema(name: str) -> Iterator[sql.Composed]:
     yield sql.SQL("create schema if not exists {} authorization {}").format(sql.Identifier(name), sql.Identifier(OWNER))
 
 
-def _unless(exists: sql.Composed, statement: sql.Composed) -> sql.Composed:
-    body = sql.SQL("begin if not exists ({}) then {}; end if; end").format(exists, statement)
+def _own_schema(name: str) -> Iterator[sql.Composed]:
+    """A schema that is podroute's alone: whoever owned it could have code of his run as the router."""
+    yield from _schema(name)
+    foreign = sql.SQL("select from pg_namespace where nspname = {} and nspowner <> {}::regrole").format(
+        sql.Literal(name), sql.Literal(OWNER)
+    )
+    complaint = sql.SQL("raise exception 'schema {} belongs to another role; drop it, or rename it'").format(
+        sql.Identifier(name)
+    )
+    yield _if(foreign, complaint)
+
+
+def _if(exists: sql.Composed, statement: sql.Composed) -> sql.Composed:
+    body = sql.SQL("begin if exists ({}) then {}; end if; end").format(exists, statement)
     return sql.SQL("do {}").format(sql.Literal(body.as_string()))
