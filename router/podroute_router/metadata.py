@@ -31,9 +31,9 @@ _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _EXPONENT = re.compile(r"[0-9][eE][-+]?[0-9]")
 _WITH_EXPONENT = re.compile(r"(?<![0-9.])([0-9]++)(?:\.([0-9]++))?[eE][-+]?0*([0-9]*)")
 # Each begins at the first digit of a run: beginning anew at every digit would take the square of the time.
-_LONG_NUMBER = re.compile(r"(?<![0-9])[0-9]{%d}" % (MAX_DIGITS_AFTER_POINT + 1))
+_LONG_NUMBER = re.compile(rf"(?<![0-9])[0-9]{{{MAX_DIGITS_AFTER_POINT + 1}}}")
 _BEYOND_NUMERIC = re.compile(
-    r"\.[0-9]{%d}|(?<![0-9])[0-9]{%d}" % (MAX_DIGITS_AFTER_POINT + 1, MAX_DIGITS_BEFORE_POINT + 1)
+    rf"\.[0-9]{{{MAX_DIGITS_AFTER_POINT + 1}}}|(?<![0-9])[0-9]{{{MAX_DIGITS_BEFORE_POINT + 1}}}"
 )
 
 

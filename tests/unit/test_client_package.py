@@ -52,7 +52,7 @@ def test_the_service_config_keeps_the_form_that_grpc_reads() -> None:
     policy = SERVICE_CONFIG["methodConfig"][0]["retryPolicy"]
     for key in ("initialBackoff", "maxBackoff"):
         assert json_format.Parse(json.dumps(policy[key]), duration_pb2.Duration()).ToTimedelta().total_seconds() > 0
-    assert policy["retryableStatusCodes"] == ["UNAVAILABLE"]
+    assert policy["retryableStatusCodes"] == ["UNAVAILABLE", "CANCELLED"]
     assert 2 <= policy["maxAttempts"] <= 5  # gRPC makes no more than five
 
 
