@@ -62,6 +62,10 @@ def query(**fields: Any) -> vectors_pb.QueryRequest:
     return vectors_pb.QueryRequest(**{"collection": "docs", "vector": VECTOR, **fields})
 
 
+def take_records(request: vectors_pb.UpsertRequest, limits: Limits) -> list[Record]:
+    return list(requests.to_records(request, limits))
+
+
 def test_records_are_taken_as_they_came() -> None:
     taken = list(requests.to_records(upsert(record(), record(metadata='{"n": 1.50}')), LIMITS))
     assert [(one.id, one.vector.tolist(), one.metadata) for one in taken] == [
@@ -87,7 +91,7 @@ def test_records_are_taken_as_they_came() -> None:
     ],
 )
 def test_a_bad_record_is_refused_by_its_field(bad: dict[str, Any], reason: str, field: str) -> None:
-    assert refusal(requests.to_records, upsert(record(), record(**bad)), LIMITS) == (reason, field)
+    assert refusal(take_records, upsert(record(), record(**bad)), LIMITS) == (reason, field)
 
 
 def test_a_record_may_have_an_id_of_1024_bytes_and_a_vector_of_zeros() -> None:
@@ -97,7 +101,7 @@ def test_a_record_may_have_an_id_of_1024_bytes_and_a_vector_of_zeros() -> None:
 
 @pytest.mark.parametrize("count", [0, 4])
 def test_an_upsert_takes_one_record_to_the_configured_most(count: int) -> None:
-    assert refusal(requests.to_records, upsert(*[record()] * count), LIMITS) == ("RECORD_COUNT", "records")
+    assert refusal(take_records, upsert(*[record()] * count), LIMITS) == ("RECORD_COUNT", "records")
     assert len(list(requests.to_records(upsert(*[record()] * 3), LIMITS))) == 3
 
 
