@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import tempfile
 from collections.abc import Iterator
@@ -105,7 +104,7 @@ def _prepare(cluster: Cluster) -> None:
     for server in cluster.servers.values():
         is_primary = server is cluster.primary
         admin = server.admin_conninfo(server.database)
-        asyncio.run(prepare(admin, role=cluster.router_role, verifier=secret, pod=not is_primary, primary=is_primary))
+        prepare(admin, role=cluster.router_role, verifier=secret, pod=not is_primary, primary=is_primary)
 
 
 def _fill(address: str, dataset: Dataset) -> podroute.Placement:

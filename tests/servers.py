@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 from collation import dictionary_locale
 from podroute_router.embedded import Cluster
-from podroute_router.postgres.prepare import preparation
+from podroute_router.postgres.prepare import prepare
 from podroute_router.postgres.scram import verifier
 
 PODS = ("alpha", "beta")
@@ -63,6 +63,4 @@ def router_values(cluster: Cluster, *, primary: str | None = None) -> dict[str, 
 
 def _prepare(cluster: Cluster, admin_conninfo: str, *, primary: bool) -> None:
     secret = verifier(cluster.router_role, cluster.router_password_file.read_text(encoding="utf-8").strip())
-    with psycopg.connect(admin_conninfo) as connection:
-        for step in preparation(role=cluster.router_role, verifier=secret, pod=True, primary=primary):
-            connection.execute(step)
+    prepare(admin_conninfo, role=cluster.router_role, verifier=secret, pod=True, primary=primary)

@@ -33,28 +33,28 @@ def owners(conninfo: str) -> list[tuple[object, ...]]:
         ).fetchall()
 
 
-async def test_preparing_twice_changes_nothing(cluster: Cluster, database: str) -> None:
+def test_preparing_twice_changes_nothing(cluster: Cluster, database: str) -> None:
     secret = verifier(ROUTER, password(cluster))
-    await prepare(database, role=ROUTER, verifier=secret, pod=True, primary=True)
+    prepare(database, role=ROUTER, verifier=secret, pod=True, primary=True)
     once = owners(database)
-    await prepare(database, role=ROUTER, verifier=secret, pod=True, primary=True)
+    prepare(database, role=ROUTER, verifier=secret, pod=True, primary=True)
     assert owners(database) == once
     assert {(row[0], row[1]) for row in once} >= {
         (name, "podroute_owner") for name in ("vecs", "podroute", "podroute_catalog", "podroute_fdw")
     }
 
 
-async def test_a_pod_alone_gets_no_catalog_and_no_foreign_data_wrapper(cluster: Cluster, database: str) -> None:
-    await prepare(database, role=ROUTER, verifier=verifier(ROUTER, password(cluster)), pod=True, primary=False)
+def test_a_pod_alone_gets_no_catalog_and_no_foreign_data_wrapper(cluster: Cluster, database: str) -> None:
+    prepare(database, role=ROUTER, verifier=verifier(ROUTER, password(cluster)), pod=True, primary=False)
     names = {row[0] for row in owners(database)}
     assert {"vecs", "podroute"} <= names
     assert not {"podroute_catalog", "podroute_fdw"} & names
 
 
-async def test_a_schema_of_a_vecs_client_stays_its_own(cluster: Cluster, database: str) -> None:
+def test_a_schema_of_a_vecs_client_stays_its_own(cluster: Cluster, database: str) -> None:
     with psycopg.connect(database, autocommit=True) as admin:
         admin.execute("create schema vecs")
-    await prepare(database, role=ROUTER, verifier=verifier(ROUTER, password(cluster)), pod=True, primary=False)
+    prepare(database, role=ROUTER, verifier=verifier(ROUTER, password(cluster)), pod=True, primary=False)
     assert {row[0]: row[1] for row in owners(database)}["vecs"] == "postgres"
     router = psycopg.connect(database, user=ROUTER, password=password(cluster))
     with router:

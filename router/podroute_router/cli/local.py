@@ -13,7 +13,7 @@ import psycopg
 
 from podroute_router.cli.failures import CannotStart, first_line
 from podroute_router.config import Config, make_config
-from podroute_router.embedded import Cluster, EmbeddedError, Server
+from podroute_router.embedded import Cluster, EmbeddedError
 from podroute_router.postgres.prepare import prepare
 from podroute_router.postgres.scram import verifier
 
@@ -46,7 +46,7 @@ async def prepared(cluster: Cluster, asked: asyncio.Event) -> AsyncIterator[None
             raise Interrupted from error
         raise
     try:
-        await _prepare(cluster)
+        _prepare(cluster)
         if asked.is_set():
             raise Interrupted
         yield
@@ -54,15 +54,13 @@ async def prepared(cluster: Cluster, asked: asyncio.Event) -> AsyncIterator[None
         cluster.stop()
 
 
-async def _prepare(cluster: Cluster) -> None:
+def _prepare(cluster: Cluster) -> None:
     """Makes roles, extensions and schemas on every server; on a prepared one it changes nothing."""
-    password = cluster.router_password_file.read_text(encoding="utf-8").strip()
-    secret = verifier(cluster.router_role, password)
-
-    async def one(server: Server) -> None:
+    secret = verifier(cluster.router_role, cluster.router_password_file.read_text(encoding="utf-8").strip())
+    for server in cluster.servers.values():
         is_primary = server is cluster.primary
         try:
-            await prepare(
+            prepare(
                 server.admin_conninfo(server.database),
                 role=cluster.router_role,
                 verifier=secret,
@@ -72,10 +70,6 @@ async def _prepare(cluster: Cluster) -> None:
         except psycopg.Error as error:
             said = error.diag.message_primary or first_line(error)
             raise CannotStart(f"preparing server {server.name} failed: {said}") from error
-
-    for outcome in await asyncio.gather(*map(one, cluster.servers.values()), return_exceptions=True):
-        if outcome is not None:
-            raise outcome
 
 
 def router_config(cluster: Cluster, listen: str, *, foreign: Iterable[str]) -> Config:

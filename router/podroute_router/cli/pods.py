@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from pathlib import Path
 
@@ -91,7 +90,7 @@ def prepare_(
         raise click.UsageError(str(error)) from error
     reached = _address(conninfo)
     try:
-        asyncio.run(prepare(conninfo, role=role, verifier=secret, pod=pod, primary=primary))
+        prepare(conninfo, role=role, verifier=secret, pod=pod, primary=primary)
     except psycopg.Error as error:
         said = error.diag.message_primary or first_line(error)
         raise CallFailed(f"{reached} was not changed: {said}") from error

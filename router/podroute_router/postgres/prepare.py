@@ -60,15 +60,15 @@ def preparation(*, role: str, verifier: str, pod: bool, primary: bool) -> Iterat
         yield from _primary()
 
 
-async def prepare(admin_conninfo: str, *, role: str, verifier: str, pod: bool, primary: bool) -> None:
+def prepare(admin_conninfo: str, *, role: str, verifier: str, pod: bool, primary: bool) -> None:
     """Prepares a database, all or nothing.
 
     Raises:
         psycopg.Error: the administrator may not, or the database cannot be reached.
     """
-    async with await psycopg.AsyncConnection.connect(admin_conninfo) as connection, connection.transaction():
+    with psycopg.connect(admin_conninfo) as connection:
         for statement in preparation(role=role, verifier=verifier, pod=pod, primary=primary):
-            await connection.execute(statement)
+            connection.execute(statement)
 
 
 def preparation_script(*, role: str, pod: bool, primary: bool) -> str:
