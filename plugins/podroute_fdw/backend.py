@@ -44,9 +44,13 @@ class FdwBackend:
         self._primary = primary
         self._followed: ShardMap | None = None
         self._follows = asyncio.Lock()
-        self._pools = {name: self._open_pool(name) for name in config.pods}
+        places = config.limits.fdw_connections_per_pod
+        lanes = places // 2
+        self._pools = {name: self._open_pool(name, places - lanes) for name in config.pods}
+        self._lanes = {name: pool.lanes(lanes) for name, pool in self._pools.items()}
         self._access = {
-            name: TableAccess(pool, exact_pass_s=config.timeouts.exact_pass_s) for name, pool in self._pools.items()
+            name: TableAccess(pool, self._lanes[name], exact_pass_s=config.timeouts.exact_pass_s)
+            for name, pool in self._pools.items()
         }
         facts = {"path": "fdw"}
         self._admin = Pool(
@@ -89,10 +93,12 @@ class FdwBackend:
 
     async def close(self) -> None:
         """See `backend.Backend`."""
+        for lanes in self._lanes.values():
+            await lanes.close()
         for pool in (*self._pools.values(), self._admin):
             await pool.close()
 
-    def _open_pool(self, pod: str) -> Pool:
+    def _open_pool(self, pod: str, size: int) -> Pool:
         facts = {"pod": pod, "path": "fdw"}
         settings = (
             LATENCY_SETTINGS
@@ -103,7 +109,7 @@ class FdwBackend:
         )
         return Pool(
             self._primary,
-            size=self._config.limits.fdw_connections_per_pod,
+            size=size,
             linger_s=LINGER_S,
             connect_timeout_s=self._config.timeouts.connect_s,
             facts=facts,

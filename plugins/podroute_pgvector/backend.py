@@ -23,6 +23,7 @@ from podroute_router.errors import Unavailable
 from podroute_router.filters import Filter
 from podroute_router.postgres.access import LATENCY_SETTINGS, LOCAL_SETTINGS, SESSION_SETTINGS, Relations, TableAccess
 from podroute_router.postgres.extension import ready
+from podroute_router.postgres.lanes import Lanes
 from podroute_router.postgres.pool import Pool
 from podroute_router.postgres.prepare import COLLECTIONS
 
@@ -44,6 +45,7 @@ class PgvectorBackend:
     def __init__(self, config: Config) -> None:
         timeout = f"{math.ceil(config.timeouts.statement_s * 1000)}ms"
         self._calls: dict[str, Pool] = {}
+        self._lanes: dict[str, Lanes] = {}
         self._builds: dict[str, Pool] = {}
         self._looks: dict[str, Pool] = {}
         for name in config.pods:
@@ -51,12 +53,16 @@ class PgvectorBackend:
             if database is None:
                 continue
             open_pool = partial(_open_pool, config, database, {"pod": name, "path": "direct"})
-            self._calls[name] = open_pool(config.limits.connections_per_pod, {"statement_timeout": timeout})
+            lanes = config.limits.connections_per_pod // 2
+            calls = open_pool(config.limits.connections_per_pod - lanes, {"statement_timeout": timeout})
+            self._calls[name] = calls
+            self._lanes[name] = calls.lanes(lanes)
             # A build may last longer than any call, and neither it nor a busy pod may hold up a look at the pod.
             self._builds[name] = open_pool(BUILDS_PER_POD, {"statement_timeout": "0"})
             self._looks[name] = open_pool(1, {"statement_timeout": timeout})
         self._access = {
-            name: TableAccess(pool, exact_pass_s=config.timeouts.exact_pass_s) for name, pool in self._calls.items()
+            name: TableAccess(pool, self._lanes[name], exact_pass_s=config.timeouts.exact_pass_s)
+            for name, pool in self._calls.items()
         }
 
     async def upsert(self, collection: Collection, records: Sequence[Record], deadline: Deadline) -> int:
@@ -108,8 +114,9 @@ class PgvectorBackend:
 
     async def close(self) -> None:
         """See `backend.Backend`."""
-        for pool in (*self._calls.values(), *self._builds.values(), *self._looks.values()):
-            await pool.close()
+        for connections in (self._lanes, self._calls, self._builds, self._looks):
+            for each in connections.values():
+                await each.close()
 
 
 def _open_pool(

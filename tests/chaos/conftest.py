@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import NamedTuple
@@ -46,9 +47,15 @@ class Bench:
 
     async def query(self, pod: str, path: int = DIRECT) -> Outcome:
         """A query of the pod's collection, without a deadline of its own."""
-        request = vector_service_pb2.QueryRequest(collection=self._collections[pod], path=path)
+        request = vector_service_pb2.QueryRequest(collection=self._collections[pod], path=path, limit=1)
         request.vector.values.extend([1.0] * DIMENSION)
         return await self._call(self._stub.Query, request)
+
+    async def warm(self, pod: str, path: int = DIRECT) -> None:
+        """Has the router open its connections, those for writes and those that short queries share."""
+        for _ in range(3):
+            outcomes = await asyncio.gather(*(self.query(pod, path) for _ in range(4)), self.upsert(pod, "a", path))
+            assert {outcome.code for outcome in outcomes} == {grpc.StatusCode.OK}
 
     async def upsert(self, pod: str, record_id: str, path: int = DIRECT) -> Outcome:
         """A record into the pod's collection, without a deadline of its own."""

@@ -47,7 +47,7 @@ def path(request: pytest.FixtureRequest) -> int:
 
 
 async def test_the_deadline_is_kept_with_the_pod_frozen(bench: Bench, cluster: Cluster, path: int) -> None:
-    assert (await bench.query("alpha", path)).code is OK  # there are warm connections
+    await bench.warm("alpha", path)
     with frozen(cluster.pods["alpha"]):
         outcomes = [await bench.query("alpha", path), await bench.upsert("alpha", "late", path)]
         outcomes += await asyncio.gather(*(bench.query("alpha", path) for _ in range(10)))
@@ -59,7 +59,7 @@ async def test_the_deadline_is_kept_with_the_pod_frozen(bench: Bench, cluster: C
 
 
 async def test_the_deadline_is_kept_with_the_primary_frozen(bench: Bench, cluster: Cluster) -> None:
-    assert (await bench.query("alpha", FDW)).code is OK
+    await bench.warm("alpha", FDW)
     with frozen(cluster.primary):
         outcome = await bench.query("alpha", FDW)
         assert outcome.code is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -69,7 +69,7 @@ async def test_the_deadline_is_kept_with_the_primary_frozen(bench: Bench, cluste
 
 
 async def test_a_timeout_is_no_reason_to_take_the_other_path(bench: Bench, cluster: Cluster) -> None:
-    assert (await bench.query("alpha", DIRECT)).code is OK
+    await bench.warm("alpha", DIRECT)
     with frozen(cluster.pods["alpha"]):
         outcome = await bench.upsert("alpha", "late", AUTO)
         assert outcome.code is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -77,7 +77,7 @@ async def test_a_timeout_is_no_reason_to_take_the_other_path(bench: Bench, clust
 
 
 async def test_a_frozen_pod_leaves_the_others_alone(bench: Bench, cluster: Cluster, path: int) -> None:
-    assert (await bench.query("beta", path)).code is OK
+    await bench.warm("beta", path)
     with frozen(cluster.pods["alpha"]):
         stuck = [asyncio.create_task(bench.query("alpha", path)) for _ in range(CALLS_PER_POD)]
         await asyncio.sleep(0.1)
@@ -88,7 +88,7 @@ async def test_a_frozen_pod_leaves_the_others_alone(bench: Bench, cluster: Clust
 
 
 async def test_calls_beyond_the_bound_are_refused_at_once(bench: Bench, cluster: Cluster, path: int) -> None:
-    assert (await bench.query("alpha", path)).code is OK
+    await bench.warm("alpha", path)
     with frozen(cluster.pods["alpha"]):
         stuck = [asyncio.create_task(bench.query("alpha", path)) for _ in range(CALLS_PER_POD)]
         await asyncio.sleep(0.1)
@@ -101,7 +101,7 @@ async def test_calls_beyond_the_bound_are_refused_at_once(bench: Bench, cluster:
 
 async def test_a_killed_pod_is_unavailable_and_comes_back_within_two_seconds(bench: Bench, cluster: Cluster) -> None:
     for path in PATHS.values():
-        assert (await bench.query("alpha", path)).code is OK
+        await bench.warm("alpha", path)
     pod = cluster.pods["alpha"]
     pod.kill()
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,8 +17,12 @@ import psycopg
 from podroute_router.domain import Deadline, Match, Query, QueryResult, Record, Selection
 from podroute_router.errors import Aborted
 from podroute_router.filters import Filter
+from podroute_router.postgres.arrays import set_element_type, text_array, vector_array
 from podroute_router.postgres.connection import Connection, Row
+from podroute_router.postgres.lanes import Lanes, NoLane
+from podroute_router.postgres.pace import Pace
 from podroute_router.postgres.pool import Pool
+from podroute_router.postgres.wire import matches_of, vector_parameter
 from podroute_router.sql import statements
 from podroute_router.sql.filters import compile_filter
 from podroute_router.sql.statements import Relation
@@ -34,6 +39,9 @@ LATENCY_SETTINGS = {
     "search_path": "",
 }
 """For every session that serves calls."""
+
+LANE_LIMIT = 100
+"""Largest `limit` of a query that goes over a lane."""
 
 _ANSWER_MARGIN_S = 0.05
 """Left of a deadline for the answer, after an exact pass."""
@@ -61,29 +69,32 @@ class TableAccess:
 
     Args:
         pool: connections to the database that has the relations.
+        lanes: to the same database, for short queries.
         exact_pass_s: bound on the exact pass of a query whose index stopped short.
     """
 
-    def __init__(self, pool: Pool, *, exact_pass_s: float) -> None:
+    def __init__(self, pool: Pool, lanes: Lanes, *, exact_pass_s: float) -> None:
         self._pool = pool
+        self._lanes = lanes
         self._exact_pass_s = exact_pass_s
+        self._pace = Pace()
+        self._vector_schema: str | None = None
 
     async def upsert(self, relations: Relations, records: Sequence[Record], deadline: Deadline) -> int:
         """Writes the records in one transaction."""
         # In the order of their ids, so that two upserts wait for each other and never deadlock.
         ordered = sorted(records, key=lambda record: record.id)
-        parameters = (
-            [record.id for record in ordered],
-            [record.vector for record in ordered],
-            [record.metadata for record in ordered],
-        )
+        ids = text_array([record.id for record in ordered])
+        metadata = text_array([record.metadata for record in ordered])
+        vectors = await vector_array([record.vector for record in ordered])
 
         async def write() -> int:
             async with self._pool.connection(deadline, writes=True) as connection:
                 statement = statements.upsert(
                     relations.upsert, connection.vector_schema, through_rule=relations.upsert_through_rule
                 )
-                return await _write(connection, statement, parameters)
+                set_element_type(vectors, connection.adapters.types.get_oid("vector"))
+                return await _write(connection, statement, (ids, vectors, metadata))
 
         return await _until_no_conflict(write, deadline)
 
@@ -116,6 +127,26 @@ class TableAccess:
 
     async def query(self, relations: Relations, query: Query, deadline: Deadline) -> QueryResult:
         """The nearest records; an exact pass follows where an index stopped short of the limit."""
+        matches = await self._query_over_lane(relations, query, deadline)
+        if matches is not None and len(matches) == query.limit:
+            return QueryResult(matches=matches, complete=True)
+        return await self._query_over_pool(relations, query, deadline)
+
+    async def _query_over_lane(self, relations: Relations, query: Query, deadline: Deadline) -> list[Match] | None:
+        """The nearest records where the query is known to be short, else None."""
+        if self._vector_schema is None or not _may_be_short(query):
+            return None
+        statement = _query_statement(self._vector_schema, relations, query, exact=False)
+        if not self._pace.is_short(statement):
+            return None
+        try:
+            answer = await self._lanes.read(statement, (vector_parameter(query.vector),), deadline)
+        except NoLane:
+            return None
+        self._pace.took(statement, answer.seconds)
+        return matches_of(answer.result, include_metadata=query.include_metadata)
+
+    async def _query_over_pool(self, relations: Relations, query: Query, deadline: Deadline) -> QueryResult:
         parameters: tuple[object, ...] = (query.vector,)
         if query.filter is not None:
             parameters += compile_filter(query.filter)
@@ -123,22 +154,36 @@ class TableAccess:
         if query.params.ef_search is not None:
             settings["hnsw.ef_search"] = str(query.params.ef_search)
         async with self._pool.connection(deadline) as connection:
-            statement = _query_statement(connection, relations, query, exact=query.params.exact)
+            self._vector_schema = connection.vector_schema
+            statement = _query_statement(connection.vector_schema, relations, query, exact=query.params.exact)
+            began = time.monotonic()
             rows = await _read(connection, statement, parameters, relations, settings)
+            self._pace.took(statement, time.monotonic() - began)
             complete = True
             if len(rows) < query.limit and not query.params.exact:
                 budget_s = min(self._exact_pass_s, deadline.remaining_s() - _ANSWER_MARGIN_S)
-                exact = _query_statement(connection, relations, query, exact=True)
+                exact = _query_statement(connection.vector_schema, relations, query, exact=True)
                 found = await _read_within(connection, exact, parameters, relations, budget_s)
                 complete = found is not None
                 rows = rows if found is None else found
         return QueryResult(matches=[_match(row, query) for row in rows], complete=complete)
 
 
-def _query_statement(connection: Connection, relations: Relations, query: Query, *, exact: bool) -> str:
+def _may_be_short(query: Query) -> bool:
+    """Neither does the pod work long on it, nor is the answer large: it may stand before others on a lane."""
+    return (
+        query.filter is None
+        and not query.params.exact
+        and query.params.ef_search is None
+        and query.limit <= LANE_LIMIT
+        and not query.include_vector
+    )
+
+
+def _query_statement(vector_schema: str, relations: Relations, query: Query, *, exact: bool) -> str:
     return statements.query(
         relations.read,
-        connection.vector_schema,
+        vector_schema,
         query.metric,
         query.limit,
         filtered=query.filter is not None,

@@ -20,6 +20,7 @@ from psycopg.pq.abc import PGcancelConn
 from psycopg.types.array import ListBinaryDumper
 
 from podroute_router.config import Database
+from podroute_router.postgres.arrays import Encoded, EncodedDumper
 
 RV = TypeVar("RV")
 Row = tuple[Any, ...]
@@ -131,6 +132,7 @@ class _JsonText(Loader):
 _ADAPTERS = AdaptersMap(psycopg.adapters)
 _ADAPTERS.register_loader("jsonb", _JsonText)
 _ADAPTERS.register_dumper(list, ListBinaryDumper)  # left to choose, psycopg would send vectors as text
+_ADAPTERS.register_dumper(Encoded, EncodedDumper)
 
 
 class _Context:

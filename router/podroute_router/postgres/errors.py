@@ -24,6 +24,11 @@ RETRY_AFTER_S = 0.1
 CONFLICTS = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
 """The transaction was rolled back because of another one, and can be run again."""
 
+STALE_SESSION = ("25006", "08001", "0A000")
+"""After these a new connection may fare better: the host is a standby by now, and the next connection finds the
+primary; postgres_fdw cannot log in to the pod with the password that this session was opened with; or a prepared
+statement's table has changed."""
+
 _GONE = ("08", "57P")
 """Connection exceptions; the server shuts down, crashed, or is not yet ready."""
 

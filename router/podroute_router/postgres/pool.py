@@ -8,30 +8,19 @@ so that a dead database fails at once and serves again with the first call after
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from podroute_router.config import ConfigError, Database
+from podroute_router.config import Database
 from podroute_router.domain import Deadline
-from podroute_router.errors import PodrouteError, Unavailable
-from podroute_router.postgres.connection import Connection, connect, host_count, wait_for_end
-from podroute_router.postgres.errors import translate, unreachable
-
-STALE_SESSION = ("25006", "08001", "0A000")
-"""After these a new connection may fare better: the host is a standby by now, and the next connection finds the
-primary; postgres_fdw cannot log in to the pod with the password that this session was opened with; or a prepared
-statement's table has changed."""
-
-Setup = Callable[[Connection], Awaitable[None]]
-"""Readies a new connection; a PodrouteError that it raises is the call's error."""
-
-
-async def trust_no_schema(connection: Connection) -> None:
-    """What stands unqualified in SQL is PostgreSQL's own, whatever others put into `public`."""
-    await connection.execute("set search_path = ''")
+from podroute_router.errors import Unavailable
+from podroute_router.postgres.connection import Connection, wait_for_end
+from podroute_router.postgres.connector import Connector, Setup, trust_no_schema
+from podroute_router.postgres.errors import STALE_SESSION, translate
+from podroute_router.postgres.lanes import Lanes
 
 
 class Pool:
@@ -57,16 +46,12 @@ class Pool:
         facts: Mapping[str, object],
         setup: Setup = trust_no_schema,
     ) -> None:
-        self._database = database
-        self._connect_timeout_s = connect_timeout_s
+        self._connector = Connector(database, timeout_s=connect_timeout_s, facts=facts, setup=setup)
         self._facts = facts
-        self._setup = setup
         self._idle: list[Connection] = []
         self._slots = asyncio.Semaphore(size)
         self._linger_s = linger_s
         self._lingering: set[asyncio.Task[None]] = set()
-        self._hosts = host_count(database)
-        self._host = 0
         self._closed = False
 
     @asynccontextmanager
@@ -76,7 +61,7 @@ class Pool:
         psycopg's errors inside the block become ours.
 
         Args:
-            deadline: the call's; connecting takes at most half of what is left, so that another path can be tried.
+            deadline: the call's.
             writes: the call writes, so that its outcome is unknown where the connection is lost.
         """
         await self._slots.acquire()
@@ -95,6 +80,10 @@ class Pool:
         finally:
             self._give_back(connection)
 
+    def lanes(self, size: int) -> Lanes:
+        """Lanes to the same database, beside the pool's own connections."""
+        return Lanes(self._connector, size=size, linger_s=self._linger_s, facts=self._facts)
+
     async def close(self) -> None:
         """Closes the idle connections; those in use are closed when they are given back."""
         self._closed = True
@@ -112,25 +101,7 @@ class Pool:
             if connection.is_quiet:
                 return connection
             connection.discard()
-        return await self._connect(deadline)
-
-    async def _connect(self, deadline: Deadline) -> Connection:
-        connection = None
-        timeout_s = min(self._connect_timeout_s * self._hosts, deadline.remaining_s() / 2)
-        try:
-            connection = await connect(self._database, timeout_s=timeout_s, first=self._host)
-            async with asyncio.timeout(timeout_s):
-                await self._setup(connection)
-        except (psycopg.Error, TimeoutError, OSError, ConfigError) as error:
-            if connection is not None:
-                connection.discard()
-            raise unreachable(error, self._facts) from error
-        except (PodrouteError, asyncio.CancelledError):
-            if connection is not None:
-                connection.discard()
-            raise
-        self._host = connection.host
-        return connection
+        return await self._connector.connect(deadline)
 
     def _give_back(self, connection: Connection) -> None:
         if (

@@ -1,0 +1,64 @@
+"""Makes connections to one database, beginning with the host that did well last."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+import psycopg
+
+from podroute_router.config import ConfigError, Database
+from podroute_router.domain import Deadline
+from podroute_router.errors import PodrouteError
+from podroute_router.postgres.connection import Connection, connect, host_count
+from podroute_router.postgres.errors import unreachable
+
+Setup = Callable[[Connection], Awaitable[None]]
+"""Readies a new connection; a PodrouteError that it raises is the call's error."""
+
+
+async def trust_no_schema(connection: Connection) -> None:
+    """What stands unqualified in SQL is PostgreSQL's own, whatever others put into `public`."""
+    await connection.execute("set search_path = ''")
+
+
+class Connector:
+    """Makes connections.
+
+    Args:
+        database: the address; the secret is read anew for each connection.
+        timeout_s: bound on making one, for each host that the address names.
+        facts: names the database in errors (pod, path).
+        setup: readies each new connection.
+    """
+
+    def __init__(self, database: Database, *, timeout_s: float, facts: Mapping[str, object], setup: Setup) -> None:
+        self._database = database
+        self._timeout_s = timeout_s
+        self._facts = facts
+        self._setup = setup
+        self._hosts = host_count(database)
+        self._host = 0
+
+    async def connect(self, deadline: Deadline) -> Connection:
+        """A new connection. It takes at most half of what is left of the deadline, so that another path can be tried.
+
+        Raises:
+            Unreachable: there is none to be had.
+        """
+        connection = None
+        timeout_s = min(self._timeout_s * self._hosts, deadline.remaining_s() / 2)
+        try:
+            connection = await connect(self._database, timeout_s=timeout_s, first=self._host)
+            async with asyncio.timeout(timeout_s):
+                await self._setup(connection)
+        except (psycopg.Error, TimeoutError, OSError, ConfigError) as error:
+            if connection is not None:
+                connection.discard()
+            raise unreachable(error, self._facts) from error
+        except (PodrouteError, asyncio.CancelledError):
+            if connection is not None:
+                connection.discard()
+            raise
+        self._host = connection.host
+        return connection

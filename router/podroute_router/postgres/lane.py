@@ -1,0 +1,176 @@
+"""Short reads over one connection in pipeline mode: none waits for the answer of the one before it to be sent.
+
+A cursor of psycopg's costs the router more than the rest of a query. A lane speaks libpq: a statement is prepared once
+a connection, each goes out with a sync of its own, so that an error is its own, and the answer is handed on undecoded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import psycopg
+from psycopg.pq import ExecStatus, Format
+from psycopg.pq.abc import PGresult
+
+from podroute_router.postgres.connection import PREPARED_MAX, Connection
+
+STALL_S = 0.25
+"""A lane whose first statement gets no answer for so long, while a caller gives up, is left."""
+
+
+class LaneLost(Exception):
+    """The connection was closed before the answer. A read can be sent again elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a statement gave, and how long the server took, in seconds, once its turn had come."""
+
+    result: PGresult
+    seconds: float
+
+
+@dataclass(slots=True, eq=False)
+class _Sent:
+    answer: asyncio.Future[Answer]
+    statement: str
+    result: PGresult | None = None
+
+
+class Lane:
+    """A connection that carries many short statements at a time.
+
+    Args:
+        connection: an idle one; it is the lane's own from now on.
+        on_close: called once, when the lane takes no more statements.
+    """
+
+    def __init__(self, connection: Connection, on_close: Callable[[Lane], None]) -> None:
+        self.connection = connection
+        self._pgconn = connection.pgconn
+        self._on_close = on_close
+        self._loop = asyncio.get_running_loop()
+        self._socket = self._pgconn.socket
+        self._sent: deque[_Sent] = deque()
+        self._names: dict[str, bytes] = {}
+        self._named = 0
+        self._turn_began = 0.0
+        self._is_writing = False
+        self._is_open = True
+        self._is_retiring = False
+        self._pgconn.enter_pipeline_mode()
+        self._loop.add_reader(self._socket, self._read)
+
+    @property
+    def depth(self) -> int:
+        """How many statements wait for their answers."""
+        return len(self._sent)
+
+    @property
+    def is_full(self) -> bool:
+        """True where it has prepared as many statements as a connection should hold."""
+        return self._named >= PREPARED_MAX
+
+    def send(self, statement: str, values: Sequence[bytes | None]) -> asyncio.Future[Answer]:
+        """Sends a statement with binary parameters. The future fails with LaneLost, and may be cancelled."""
+        answer: asyncio.Future[Answer] = self._loop.create_future()
+        if not self._is_open:
+            answer.set_exception(LaneLost())
+            return answer
+        answer.add_done_callback(self._on_done)
+        if not self._sent:
+            self._turn_began = time.monotonic()
+        self._sent.append(_Sent(answer, statement))
+        try:
+            name = self._names.get(statement)
+            if name is None:
+                self._named += 1
+                name = self._names[statement] = b"lane_%d" % self._named
+                self._pgconn.send_prepare(name, statement.encode())
+            self._pgconn.send_query_prepared(name, values, [Format.BINARY] * len(values), Format.BINARY)
+            self._pgconn.pipeline_sync()
+            self._flush()
+        except psycopg.Error:
+            self.close()
+        return answer
+
+    def retire(self) -> None:
+        """Closes the connection as soon as all statements have their answers."""
+        self._is_retiring = True
+        if not self._sent:
+            self.close()
+
+    def close(self) -> None:
+        """Closes the connection now; statements without an answer fail with LaneLost."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        self._loop.remove_reader(self._socket)
+        if self._is_writing:
+            self._loop.remove_writer(self._socket)
+        self.connection.abandon()
+        while self._sent:
+            sent = self._sent.popleft()
+            if not sent.answer.done():
+                sent.answer.set_exception(LaneLost())
+        self._on_close(self)
+
+    def _on_done(self, answer: asyncio.Future[Answer]) -> None:
+        """A caller that gives up while nothing moves takes the lane down: the others are sent again elsewhere."""
+        if answer.cancelled() and self._sent and time.monotonic() - self._turn_began > STALL_S:
+            self.close()
+
+    def _flush(self) -> None:
+        is_unsent = bool(self._pgconn.flush())
+        if is_unsent and not self._is_writing:
+            self._loop.add_writer(self._socket, self._write)
+        elif self._is_writing and not is_unsent:
+            self._loop.remove_writer(self._socket)
+        self._is_writing = is_unsent
+
+    def _write(self) -> None:
+        try:
+            self._flush()
+        except psycopg.Error:
+            self.close()
+
+    def _read(self) -> None:
+        try:
+            self._pgconn.consume_input()
+            self._take_results()
+        except psycopg.Error:
+            self.close()
+
+    def _take_results(self) -> None:
+        was_end = False
+        while self._sent and not self._pgconn.is_busy():
+            result = self._pgconn.get_result()
+            if result is None:
+                if was_end:  # one None ends a statement's results, two say that there is no more for now
+                    return
+                was_end = True
+                continue
+            was_end = False
+            status = result.status
+            if status == ExecStatus.PIPELINE_SYNC:
+                self._settle(self._sent.popleft())
+            elif status != ExecStatus.COMMAND_OK and self._sent[0].result is None:
+                self._sent[0].result = result
+
+    def _settle(self, sent: _Sent) -> None:
+        now = time.monotonic()
+        seconds, self._turn_began = now - self._turn_began, now
+        result = sent.result
+        if result is None or result.status != ExecStatus.TUPLES_OK:
+            self._names.pop(sent.statement, None)  # it may not have been prepared; its name is not used again
+        if not sent.answer.done():
+            if result is None:
+                sent.answer.set_exception(LaneLost())
+            else:
+                sent.answer.set_result(Answer(result, seconds))
+        if self._is_retiring and not self._sent:
+            self.close()

@@ -1,0 +1,30 @@
+"""How long statements take on the server, so that slow ones do not stand before fast ones."""
+
+from __future__ import annotations
+
+SHORT_S = 0.02
+"""A statement that takes less may share a connection."""
+
+STATEMENTS_MAX = 10_000
+"""Statements that are remembered."""
+
+_NEWEST_WEIGHT = 0.2
+
+
+class Pace:
+    """A moving average for each statement. One that was never seen is not short."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+
+    def is_short(self, statement: str) -> bool:
+        """True where the statement is known to take little time."""
+        seconds = self._seconds.get(statement)
+        return seconds is not None and seconds < SHORT_S
+
+    def took(self, statement: str, seconds: float) -> None:
+        """The statement took so long."""
+        known = self._seconds.get(statement)
+        if known is None and len(self._seconds) >= STATEMENTS_MAX:
+            self._seconds.clear()
+        self._seconds[statement] = seconds if known is None else known + _NEWEST_WEIGHT * (seconds - known)

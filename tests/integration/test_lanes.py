@@ -1,0 +1,143 @@
+"""Many short reads share a connection, and none pays for another's trouble."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import psycopg
+import pytest
+from podroute_router.config import Database
+from podroute_router.domain import Deadline
+from podroute_router.embedded import Cluster
+from podroute_router.errors import Unavailable, Unreachable
+from podroute_router.postgres.connection import PREPARED_MAX
+from podroute_router.postgres.lanes import Lanes, NoLane
+from podroute_router.postgres.pool import Pool
+
+NUMBER = "select $1::int4, pg_backend_pid()"
+
+
+@asynccontextmanager
+async def lanes(cluster: Cluster, *, size: int = 2, port: int | None = None) -> AsyncIterator[Lanes]:
+    server = cluster.pods["beta"]
+    dsn = server.conninfo(cluster.router_role).replace(f"port={server.port}", f"port={port or server.port}")
+    database = Database(dsn=dsn, password_file=cluster.router_password_file)
+    pool = Pool(database, size=1, linger_s=5.0, connect_timeout_s=2.0, facts={"pod": "beta"})
+    opened = pool.lanes(size)
+    yield opened
+    await opened.close()
+    await pool.close()
+
+
+def int4(number: int) -> bytes:
+    return struct.pack(">i", number)
+
+
+async def read(opened: Lanes, statement: str, number: int, seconds: float = 10.0) -> tuple[int, int]:
+    answer = await opened.read(statement, (int4(number),), Deadline.after(seconds))
+    value, pid = (answer.result.get_value(0, column) for column in (0, 1))
+    return struct.unpack(">i", value or b"")[0], struct.unpack(">i", pid or b"")[0]
+
+
+async def test_each_call_gets_its_own_answer_over_few_connections(cluster: Cluster) -> None:
+    async with lanes(cluster) as opened:
+        pids: set[int] = set()
+        for _ in range(5):
+            answers = await asyncio.gather(*(read(opened, NUMBER, i) for i in range(200)))
+            assert [value for value, _ in answers] == list(range(200))
+            pids |= {pid for _, pid in answers}
+        assert len(pids) == 2
+
+
+async def test_large_requests_and_answers_go_through_in_pieces(cluster: Cluster) -> None:
+    async with lanes(cluster, size=1) as opened:
+        text = b"x" * 3_000_000
+        answers = await asyncio.gather(*(opened.read("select $1::text", (text,), Deadline.after(20)) for _ in range(8)))
+        assert [answer.result.get_value(0, 0) for answer in answers] == [text] * 8
+
+
+async def test_an_error_is_its_own_callers_only(cluster: Cluster) -> None:
+    async with lanes(cluster, size=1) as opened:
+        calls = [
+            read(opened, "select $1::int4 / 0, 1" if i % 3 == 0 else NUMBER, i)
+            if i % 5
+            else read(opened, f"nonsense {i}", i)
+            for i in range(60)
+        ]
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        for i, outcome in enumerate(outcomes):
+            if statements[i] == NUMBER:
+                assert isinstance(outcome, tuple)
+                assert outcome[0] == i
+            else:
+                assert isinstance(outcome, Exception)
+        assert (await read(opened, NUMBER, 7))[0] == 7
+
+
+async def test_a_read_whose_connection_is_closed_is_sent_again(cluster: Cluster) -> None:
+    async with lanes(cluster, size=1) as opened:
+        _, pid = await read(opened, NUMBER, 0)
+        slow = "select $1::int4, pg_backend_pid() from pg_sleep(0.3)"
+        calls = [asyncio.create_task(read(opened, slow if i == 0 else NUMBER, i)) for i in range(10)]
+        await asyncio.sleep(0.1)
+        with psycopg.connect(cluster.pods["beta"].admin_conninfo(), autocommit=True) as admin:
+            admin.execute("select pg_terminate_backend(%s, 2000)", (pid,))
+        answers = await asyncio.gather(*calls)
+        assert [value for value, _ in answers] == list(range(10))
+        assert pid not in {used for _, used in answers}
+
+
+async def test_a_caller_that_gives_up_on_a_stalled_lane_frees_the_others(cluster: Cluster) -> None:
+    async with lanes(cluster, size=2) as opened:
+        await read(opened, NUMBER, 0)
+        stalled = asyncio.create_task(read(opened, "select $1::int4, 1 from pg_sleep(30)", 1))
+        await asyncio.sleep(0.05)
+        behind = [asyncio.create_task(read(opened, NUMBER, i)) for i in range(10)]
+        await asyncio.sleep(0.5)
+        began = time.perf_counter()
+        stalled.cancel()
+        assert [value for value, _ in await asyncio.gather(*behind)] == list(range(10))
+        assert time.perf_counter() - began < 1.0
+
+
+async def test_a_cancelled_call_leaves_the_others_alone(cluster: Cluster) -> None:
+    async with lanes(cluster, size=1) as opened:
+        calls = [asyncio.create_task(read(opened, NUMBER, i)) for i in range(100)]
+        await asyncio.sleep(0.001)
+        for call in calls[::2]:
+            call.cancel()
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert [outcome[0] for outcome in outcomes[1::2] if isinstance(outcome, tuple)] == list(range(1, 100, 2))
+
+
+async def test_a_lane_that_prepared_much_is_replaced(cluster: Cluster) -> None:
+    async with lanes(cluster, size=1) as opened:
+        pids = set()
+        for i in range(2 * PREPARED_MAX + 10):
+            value, pid = await read(opened, f"select $1::int4 + {i}, pg_backend_pid()", 1)
+            assert value == i + 1
+            pids.add(pid)
+        assert len(pids) == 3
+
+
+async def test_a_server_that_is_not_there_is_unreachable(cluster: Cluster) -> None:
+    async with lanes(cluster, port=1) as opened:
+        with pytest.raises(Unreachable):
+            await read(opened, NUMBER, 1)
+
+
+async def test_without_a_place_there_is_no_lane(cluster: Cluster) -> None:
+    async with lanes(cluster, size=0) as opened:
+        with pytest.raises(NoLane):
+            await read(opened, NUMBER, 1)
+
+
+async def test_closed_lanes_say_so(cluster: Cluster) -> None:
+    async with lanes(cluster) as opened:
+        await read(opened, NUMBER, 1)
+    with pytest.raises((Unavailable, NoLane)):
+        await read(opened, NUMBER, 1)
