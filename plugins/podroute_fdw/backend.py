@@ -62,6 +62,9 @@ class FdwBackend:
             setup=partial(ready, settings=LATENCY_SETTINGS, facts=facts),
         )
 
+    leaves_at_once = True
+    """See `backend.Backend`."""
+
     async def upsert(self, collection: Collection, records: Sequence[Record], deadline: Deadline) -> int:
         """See `backend.Backend`."""
         return await self._of(collection).upsert(self._relations(collection), records, deadline)

@@ -56,6 +56,9 @@ class MemoryBackend:
     def __init__(self) -> None:
         self._tables: dict[tuple[str, str, str], _Table] = {}
 
+    leaves_at_once = True
+    """See `backend.Backend`."""
+
     async def upsert(self, collection: Collection, records: Sequence[Record], deadline: Deadline) -> int:
         """Writes the records, all or none: metadata is parsed before the first one is stored."""
         table = self._table(collection, deadline)

@@ -65,6 +65,9 @@ class PgvectorBackend:
             for name, pool in self._calls.items()
         }
 
+    leaves_at_once = True
+    """See `backend.Backend`."""
+
     async def upsert(self, collection: Collection, records: Sequence[Record], deadline: Deadline) -> int:
         """See `backend.Backend`."""
         return await _of(collection.placement.pod, self._access).upsert(_relations(collection), records, deadline)

@@ -38,6 +38,14 @@ class Backend(Protocol):
     `Unavailable` where one may have been.
     """
 
+    @property
+    def leaves_at_once(self) -> bool:
+        """True where a cancelled call ends within milliseconds, whatever the server does.
+
+        Such a backend's calls need no task of their own to keep their deadlines.
+        """
+        ...
+
     async def upsert(self, collection: Collection, records: Sequence[Record], deadline: Deadline) -> int:
         """Writes the records, all or none, and returns how many. Their ids differ from each other."""
         ...

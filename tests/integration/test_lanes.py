@@ -62,12 +62,9 @@ async def test_large_requests_and_answers_go_through_in_pieces(cluster: Cluster)
 
 async def test_an_error_is_its_own_callers_only(cluster: Cluster) -> None:
     async with lanes(cluster, size=1) as opened:
-        calls = [
-            read(opened, "select $1::int4 / 0, 1" if i % 3 == 0 else NUMBER, i)
-            if i % 5
-            else read(opened, f"nonsense {i}", i)
-            for i in range(60)
-        ]
+        failing = {0: "select $1::int4 / 0, 1", 5: "nonsense"}
+        statements = [failing.get(i % 15, failing[0] if i % 3 == 0 else NUMBER) for i in range(60)]
+        calls = [read(opened, statement, i) for i, statement in enumerate(statements)]
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
         for i, outcome in enumerate(outcomes):
             if statements[i] == NUMBER:

@@ -8,11 +8,14 @@ SHORT_S = 0.02
 STATEMENTS_MAX = 10_000
 """Statements that are remembered."""
 
-_NEWEST_WEIGHT = 0.2
+_FORGETTING = 1.1
 
 
 class Pace:
-    """A moving average for each statement. One that was never seen is not short."""
+    """The least time that each statement took of late: what else it took was waiting, for a busy router or server.
+
+    A statement that was never seen is not short.
+    """
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = {}
@@ -27,4 +30,4 @@ class Pace:
         known = self._seconds.get(statement)
         if known is None and len(self._seconds) >= STATEMENTS_MAX:
             self._seconds.clear()
-        self._seconds[statement] = seconds if known is None else known + _NEWEST_WEIGHT * (seconds - known)
+        self._seconds[statement] = seconds if known is None else min(seconds, known * _FORGETTING)
