@@ -1,4 +1,4 @@
-"""A process with the router and nothing else, so that the process's CPU time is the router's."""
+"""A process with the router and nothing else, or its workers below it, so that the CPU time is the router's."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from podroute_router.config import Config, make_config
 from podroute_router.logs import configure_logs
 from podroute_router.server import serve
+from podroute_router.workers.supervisor import supervise
 
 from benchmarks.children import say
 
@@ -19,7 +20,11 @@ from benchmarks.children import say
 async def run(config: Config) -> None:
     """Serves until stdin ends."""
     configure_logs(config.router.log_level, config.router.log_format)
-    serving = asyncio.create_task(serve(config, on_ready=lambda router: say({"address": router.address})))
+    serving = asyncio.create_task(
+        supervise(config, on_ready=lambda address: say({"address": address}))
+        if config.router.workers > 1
+        else serve(config, on_ready=lambda router: say({"address": router.address}))
+    )
     ended = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
     await asyncio.wait({serving, ended}, return_when=asyncio.FIRST_COMPLETED)
     if not serving.done():

@@ -52,7 +52,7 @@ def open_stage(dataset: Dataset, *, limit: int, callers: int) -> Iterator[Stage]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="podroute-bench-")))
         cluster = stack.enter_context(Cluster(pods=[POD], ephemeral=True, fsync=False))
-        _prepare(cluster)
+        prepare_cluster(cluster)
         config = cluster.config_values()
         config["router"] |= {"listen": "127.0.0.1:0", "log_level": "warning"}
         router = stack.enter_context(Child("router", str(_write(folder / "router.json", config))))
@@ -99,7 +99,8 @@ def _write(path: Path, values: object) -> Path:
     return path
 
 
-def _prepare(cluster: Cluster) -> None:
+def prepare_cluster(cluster: Cluster) -> None:
+    """Makes roles and schemas on the primary and the pods."""
     secret = verifier(cluster.router_role, cluster.router_password_file.read_text(encoding="utf-8").strip())
     for server in cluster.servers.values():
         is_primary = server is cluster.primary

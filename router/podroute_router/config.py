@@ -78,6 +78,8 @@ class Router(_Section):
 
     listen: str = "127.0.0.1:50051"
     """Address and port; port 0 takes a free one."""
+    workers: Positive = 1
+    """Processes that share the port and the limits per pod; several need Linux. For `podroute serve` alone."""
     reflection: bool = True
     """Serve gRPC server reflection, for tools such as grpcurl."""
     state_dir: Path | None = None
@@ -116,6 +118,8 @@ class Timeouts(_Section):
     """Deadline of a call whose caller set none."""
     index_s: Seconds = 3600.0
     """The same for building an index."""
+    stream_s: Seconds = 3600.0
+    """The same for a stream of upserts; each of its requests has `default_s`."""
     connect_s: Seconds = 2.0
     """Opening one connection to a database."""
     exact_pass_s: Seconds = 2.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Literal, TextIO
 
 import structlog
@@ -27,6 +27,8 @@ def configure_logs(
     level: Literal["debug", "info", "warning", "error"],
     format: Literal["auto", "json", "console"],
     stream: TextIO | None = None,
+    *,
+    facts: Mapping[str, object] | None = None,
 ) -> None:
     """Sends every log line of the process to the stream.
 
@@ -34,6 +36,7 @@ def configure_logs(
         level: least severe lines that are written; debug has one line a call.
         format: auto is console on a terminal, JSON elsewhere.
         stream: stderr unless given.
+        facts: stand in every line, as the number of a worker does.
     """
     out = sys.stderr if stream is None else stream
     is_console = format == "console" or (format == "auto" and out.isatty())
@@ -41,6 +44,7 @@ def configure_logs(
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        lambda _logger, _name, event: {**event, **(facts or {})},
     ]
     renderer: Processor = (
         structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback)

@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 class Router:
     """A router that serves, from `start` to `stop`."""
 
-    def __init__(self, config: Config, factories: Mapping[str, BackendFactory]) -> None:
+    def __init__(self, config: Config, factories: Mapping[str, BackendFactory], *, share_port: bool = False) -> None:
         """Puts the parts together; nothing is connected yet. Needs a running event loop."""
         self._config = config
         self._backends = _open_backends(config, factories)
@@ -78,23 +78,26 @@ class Router:
         self._following = Following(
             {"registering pods": self._register_pods, "readying the FDW path": self._collections.follow}
         )
-        self._server = self._build_server()
+        self._server = self._build_server(share_port=share_port)
         self.port = 0
         """The port that is listened on; 0 before `start`."""
 
     @classmethod
-    async def start(cls, config: Config, factories: Mapping[str, BackendFactory] | None = None) -> Self:
+    async def start(
+        cls, config: Config, factories: Mapping[str, BackendFactory] | None = None, *, share_port: bool = False
+    ) -> Self:
         """A router that accepts calls.
 
         Args:
             config: the whole configuration.
             factories: backends by name; None takes those of the installed plugins.
+            share_port: other routers may listen on the port too, if they ask for the same.
 
         Raises:
             config.ConfigError, plugins.PluginError, saved_map.SavedMapError: it cannot start so.
             errors.PodrouteError: the catalog does not serve, and there is no saved map.
         """
-        router = cls(config, load_backend_factories() if factories is None else factories)
+        router = cls(config, load_backend_factories() if factories is None else factories, share_port=share_port)
         try:
             await router._start()
         except BaseException:
@@ -130,7 +133,7 @@ class Router:
         await self._health.set("", _Status.SERVING)
         await self._server.start()
 
-    def _build_server(self) -> grpc.aio.Server:
+    def _build_server(self, *, share_port: bool) -> grpc.aio.Server:
         config = self._config
         wrapped = {
             path: DeadlineKept(CallsBounded(backend, limit=config.limits.calls_per_pod))
@@ -142,7 +145,7 @@ class Router:
             is_on_primary=config.is_on_primary,
             is_reachable=lambda pod: self._prober.states.get(pod) is not PodState.UNREACHABLE,
         )
-        return build_grpc_server(config, engine, self._collections, self._health)
+        return build_grpc_server(config, engine, self._collections, self._health, share_port=share_port)
 
     async def _register_pods(self, shard_map: ShardMap, deadline: Deadline) -> None:
         """The catalog learns of the pods that this router has an address for."""
@@ -155,14 +158,16 @@ class Router:
         await self._health.set(f"pod:{pod}", _Status.SERVING if serving else _Status.NOT_SERVING)
 
 
-async def serve(config: Config, *, on_ready: Callable[[Router], None] = lambda _: None) -> None:
-    """Runs a router until SIGTERM or SIGINT."""
+async def serve(
+    config: Config, *, on_ready: Callable[[Router], None] = lambda _: None, share_port: bool = False
+) -> None:
+    """Runs a router until SIGTERM or SIGINT; for `share_port` see `Router.start`."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     try:
-        router = await Router.start(config)
+        router = await Router.start(config, share_port=share_port)
         _log.info("serving on %s", router.address)
         on_ready(router)
         try:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import sys
 from pathlib import Path
 
 import click
 
-from podroute_router.cli.failures import starting
-from podroute_router.config import load_config
+from podroute_router.cli.failures import CannotStart, starting
+from podroute_router.config import Config, load_config
 from podroute_router.logs import configure_logs
 from podroute_router.server import serve
+from podroute_router.workers import WorkerFailed
+from podroute_router.workers.supervisor import supervise
+
+_log = logging.getLogger(__name__)
 
 
 @click.command("serve")
@@ -22,12 +28,34 @@ from podroute_router.server import serve
     show_envvar=True,
     help="The TOML file; without it the configuration is the environment's alone.",
 )
-def command(config_file: Path | None) -> None:
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Processes that share the port and the limits per pod; default: router.workers of the configuration.",
+)
+def command(config_file: Path | None, workers: int | None) -> None:
     """Run a router until SIGTERM or Ctrl-C.
 
     PODROUTE_<SECTION>__<KEY> in the environment overrides the file; secrets come from there or from files.
     """
     with starting():
-        config = load_config(config_file)
+        config = _with_workers(load_config(config_file), workers)
         configure_logs(config.router.log_level, config.router.log_format)
-        asyncio.run(serve(config))
+        try:
+            asyncio.run(supervise(config) if _has_workers(config) else serve(config))
+        except WorkerFailed as error:
+            raise CannotStart(str(error)) from error
+
+
+def _with_workers(config: Config, workers: int | None) -> Config:
+    """The command line wins over the configuration."""
+    if workers is None:
+        return config
+    return config.model_copy(update={"router": config.router.model_copy(update={"workers": workers})})
+
+
+def _has_workers(config: Config) -> bool:
+    if config.router.workers > 1 and sys.platform != "linux":
+        _log.warning("router.workers: several workers share a port on Linux only; this is one router")
+        return False
+    return config.router.workers > 1
