@@ -195,6 +195,7 @@ def test_both_clients_have_the_same_methods_with_the_same_parameters() -> None:
     assert inspect.signature(podroute.Client) == inspect.signature(podroute.AsyncClient)
     assert set(public(podroute.Client)) == {
         "upsert",
+        "upsert_many",
         "query",
         "fetch",
         "delete",

@@ -52,6 +52,7 @@ from podroute.values import (
     Record,
     Route,
     ShardMap,
+    UpsertManyResult,
     UpsertResult,
 )
 
@@ -90,5 +91,6 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "Unimplemented",
+    "UpsertManyResult",
     "UpsertResult",
 ]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import suppress
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import aclosing, suppress
 from types import GenericAlias
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, get_args
 
@@ -12,15 +13,30 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
-from podroute.calling import DEFAULT_TIMEOUT_S, HEALTH_INTERVAL_S, Caller, Operations, countdown, described, last
+from podroute import messages
+from podroute.calling import (
+    DEFAULT_TIMEOUT_S,
+    HEALTH_INTERVAL_S,
+    Caller,
+    Operations,
+    countdown,
+    described,
+    last,
+    time_left_s,
+)
 from podroute.calls import Call, Page
 from podroute.control_plane import ControlPlane, check_health
 from podroute.data_plane import DataPlane
 from podroute.errors import DeadlineExceeded, Unavailable, from_rpc_error
+from podroute.upserts import Request, Response, Upserts
+from podroute.values import RecordLike, UpsertManyResult
 
 A = TypeVar("A", bound=Message)
 T = TypeVar("T")
 P = ParamSpec("P")
+
+SLICE_S = 0.005
+"""How long records are taken from a synchronous iterable before other tasks have their turn."""
 
 
 def _unary(
@@ -55,6 +71,38 @@ def _streamed(
     return described(method, build, lambda result: get_args(result)[0])
 
 
+def _many(
+    build: Callable[Concatenate[Operations, P], Upserts],
+) -> Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, UpsertManyResult]]:
+    async def method(client: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> UpsertManyResult:
+        return await client._many(build(client._operations, *args, **kwargs))
+
+    return described(method, build, lambda _: UpsertManyResult)
+
+
+async def _each(records: Iterable[RecordLike] | AsyncIterable[RecordLike]) -> AsyncGenerator[RecordLike]:
+    if isinstance(records, AsyncIterable):
+        async for record in records:
+            yield record
+        return
+    slice_end = time.monotonic() + SLICE_S
+    for record in messages.iterable(records):
+        yield record
+        if time.monotonic() > slice_end:
+            await asyncio.sleep(0)
+            slice_end = time.monotonic() + SLICE_S
+
+
+async def _batches(upserts: Upserts) -> AsyncGenerator[Request]:
+    """The batches, each made when it is asked for."""
+    async with aclosing(_each(upserts.records)) as records:
+        async for record in records:
+            if (request := upserts.add(record)) is not None:
+                yield request
+    if (last := upserts.rest()) is not None:
+        yield last
+
+
 class AsyncClient(Caller):
     """The same as `Client`, for asyncio. It belongs to the event loop of its first call.
 
@@ -71,6 +119,7 @@ class AsyncClient(Caller):
     _opened: grpc.aio.Channel | None = None
 
     upsert = _unary(DataPlane.upsert)
+    upsert_many = _many(DataPlane.upsert_many)
     query = _unary(DataPlane.query)
     fetch = _unary(DataPlane.fetch)
     delete = _unary(DataPlane.delete)
@@ -125,6 +174,49 @@ class AsyncClient(Caller):
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error
         return call.decode(answer)
+
+    async def _many(self, upserts: Upserts) -> UpsertManyResult:
+        end = None if upserts.timeout_s is None else time.monotonic() + upserts.timeout_s
+        failing_since, tried_with = 0.0, -1
+        async with aclosing(_batches(upserts)) as batches:
+            while True:
+                try:
+                    await self._exchange(upserts, batches, time_left_s(end))
+                except grpc.RpcError as error:
+                    if upserts.acknowledged != tried_with:  # there was progress since the last failure
+                        tried_with, failing_since = upserts.acknowledged, time.monotonic()
+                    pause_s = upserts.pause_s(from_rpc_error(error), time.monotonic() - failing_since)
+                else:
+                    return upserts.result()
+                await asyncio.sleep(pause_s)
+
+    async def _exchange(self, upserts: Upserts, batches: AsyncIterator[Request], timeout_s: float | None) -> None:
+        """One stream: what was not acknowledged before, then new batches as long as there are any."""
+        outgoing: asyncio.Queue[Request | None] = asyncio.Queue()
+        for request in upserts.unacknowledged:
+            outgoing.put_nowait(request)
+
+        async def send() -> AsyncIterator[Request]:
+            while (queued := await outgoing.get()) is not None:
+                yield queued
+
+        stream = self._rpc(upserts, self._channel().stream_stream)(send(), timeout=timeout_s)
+        answers: AsyncIterator[Response] = aiter(stream)
+        try:
+            while True:
+                while upserts.has_room and (fresh := await anext(batches, None)) is not None:
+                    outgoing.put_nowait(fresh)
+                if not upserts.unacknowledged:
+                    outgoing.put_nowait(None)
+                    with suppress(grpc.RpcError):  # everything is stored, however the stream ends
+                        await anext(answers, None)
+                    return
+                response = await anext(answers, None)
+                if response is None:
+                    return
+                upserts.take(response)
+        finally:
+            stream.cancel()
 
     async def _streamed(self, call: Call[A, T | None]) -> T:
         found: T | None = None

@@ -15,6 +15,7 @@ from podroute.control_plane import ControlPlane
 from podroute.data_plane import DataPlane
 from podroute.errors import DeadlineExceeded, Internal
 from podroute.service_config import channel_options
+from podroute.upserts import Upserts
 from podroute.values import Path
 
 DEFAULT_TIMEOUT_S = 10.0
@@ -63,7 +64,7 @@ class Caller:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._address!r})"
 
-    def _rpc(self, call: Call[Any, Any], make: Callable[..., Any]) -> Any:
+    def _rpc(self, call: Call[Any, Any] | Upserts, make: Callable[..., Any]) -> Any:
         path = call.method.path
         if path not in self._rpcs:
             self._rpcs[path] = make(path, type(call.request).SerializeToString, call.method.answer.FromString)
@@ -86,14 +87,19 @@ def described(method: F, build: Callable[..., Any], result: Callable[[Any], Any]
 
     Args:
         method: the method.
-        build: the operation, which returns a Call[answer, T].
+        build: the operation, which returns a Call[answer, T], or a type with no parameters.
         result: makes the type that the method returns of T.
     """
     hints = get_type_hints(build)
     update_wrapper(method, build)
-    shown = signature(build).replace(return_annotation=result(get_args(hints["return"])[1]))
+    shown = signature(build).replace(return_annotation=result((*get_args(hints["return"]), None, None)[1]))
     method.__signature__ = shown  # type: ignore[attr-defined]
     return method
+
+
+def time_left_s(end: float | None) -> float | None:
+    """Seconds until the end; None where there is none."""
+    return None if end is None else max(0.0, end - time.monotonic())
 
 
 def last(found: T | None) -> T:

@@ -5,18 +5,29 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from queue import SimpleQueue
 from types import GenericAlias
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, get_args
 
 import grpc
 from google.protobuf.message import Message
 
-from podroute.calling import DEFAULT_TIMEOUT_S, HEALTH_INTERVAL_S, Caller, Operations, countdown, described, last
+from podroute.calling import (
+    DEFAULT_TIMEOUT_S,
+    HEALTH_INTERVAL_S,
+    Caller,
+    Operations,
+    countdown,
+    described,
+    last,
+    time_left_s,
+)
 from podroute.calls import Call, Page
 from podroute.control_plane import ControlPlane, check_health
 from podroute.data_plane import DataPlane
 from podroute.errors import DeadlineExceeded, Unavailable, from_rpc_error
-from podroute.values import Path
+from podroute.upserts import Request, Response, Upserts
+from podroute.values import Path, UpsertManyResult
 
 A = TypeVar("A", bound=Message)
 T = TypeVar("T")
@@ -50,6 +61,13 @@ def _streamed(build: Callable[Concatenate[Operations, P], Call[A, T | None]]) ->
     return described(method, build, lambda result: get_args(result)[0])
 
 
+def _many(build: Callable[Concatenate[Operations, P], Upserts]) -> Callable[Concatenate[Client, P], UpsertManyResult]:
+    def method(client: Client, /, *args: P.args, **kwargs: P.kwargs) -> UpsertManyResult:
+        return client._many(build(client._operations, *args, **kwargs))
+
+    return described(method, build, lambda _: UpsertManyResult)
+
+
 class Client(Caller):
     """A blocking client of one router, or of several behind one name. Threads may share it, processes may not.
 
@@ -79,6 +97,7 @@ class Client(Caller):
             self._channel = grpc.secure_channel(address, credentials, self._options)
 
     upsert = _unary(DataPlane.upsert)
+    upsert_many = _many(DataPlane.upsert_many)
     query = _unary(DataPlane.query)
     fetch = _unary(DataPlane.fetch)
     delete = _unary(DataPlane.delete)
@@ -124,6 +143,46 @@ class Client(Caller):
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error
         return call.decode(answer)
+
+    def _many(self, upserts: Upserts) -> UpsertManyResult:
+        end = None if upserts.timeout_s is None else time.monotonic() + upserts.timeout_s
+        batches = upserts.batches()
+        failing_since, tried_with = 0.0, -1
+        while True:
+            self._check_open()
+            try:
+                self._exchange(upserts, batches, time_left_s(end))
+            except grpc.RpcError as error:
+                if upserts.acknowledged != tried_with:  # there was progress since the last failure
+                    tried_with, failing_since = upserts.acknowledged, time.monotonic()
+                pause_s = upserts.pause_s(from_rpc_error(error), time.monotonic() - failing_since)
+            else:
+                return upserts.result()
+            time.sleep(pause_s)
+
+    def _exchange(self, upserts: Upserts, batches: Iterator[Request], timeout_s: float | None) -> None:
+        """One stream: what was not acknowledged before, then new batches as long as there are any."""
+        outgoing: SimpleQueue[Request | None] = SimpleQueue()
+        for request in upserts.unacknowledged:
+            outgoing.put(request)
+        stream = self._rpc(upserts, self._channel.stream_stream)(iter(outgoing.get, None), timeout=timeout_s)
+        try:
+            # The caller's iterable is read in the caller's thread: gRPC's own only ever has the messages.
+            while True:
+                while upserts.has_room and (fresh := next(batches, None)) is not None:
+                    outgoing.put(fresh)
+                if not upserts.unacknowledged:
+                    outgoing.put(None)
+                    with suppress(grpc.RpcError):  # everything is stored, however the stream ends
+                        next(stream, None)
+                    return
+                response: Response | None = next(stream, None)
+                if response is None:
+                    return
+                upserts.take(response)
+        finally:
+            outgoing.put(None)
+            stream.cancel()
 
     def _streamed(self, call: Call[A, T | None]) -> T:
         self._check_open()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterable, Callable, Iterable
 
 from podroute import messages
 from podroute.calls import Call, Defaults, Method
 from podroute.errors import InvalidArgument
 from podroute.filters import FilterDict, to_filter
+from podroute.upserts import DEFAULT_BATCH, DEFAULT_PATIENCE_S, MAX_BATCH_RECORDS, Upserts
 from podroute.v1 import filter_pb2
 from podroute.v1 import vector_service_pb2 as vectors
 from podroute.values import (
@@ -23,6 +24,7 @@ from podroute.values import (
 )
 
 UPSERT = Method("/podroute.v1.VectorService/Upsert", vectors.UpsertResponse)
+UPSERT_STREAM = Method("/podroute.v1.VectorService/UpsertStream", vectors.UpsertStreamResponse)
 QUERY = Method("/podroute.v1.VectorService/Query", vectors.QueryResponse)
 FETCH = Method("/podroute.v1.VectorService/Fetch", vectors.FetchResponse)
 DELETE = Method("/podroute.v1.VectorService/Delete", vectors.DeleteResponse)
@@ -58,6 +60,48 @@ class DataPlane(Defaults):
             request=request,
             decode=messages.upsert_result,
             timeout_s=self._timeout_s(timeout),
+        )
+
+    def upsert_many(
+        self,
+        collection: str,
+        records: Iterable[RecordLike] | AsyncIterable[RecordLike],
+        *,
+        batch: int = DEFAULT_BATCH,
+        path: Path | None = None,
+        timeout: float | None = None,
+        patience: float = DEFAULT_PATIENCE_S,
+        on_progress: Callable[[int], object] | None = None,
+    ) -> Upserts:
+        """Writes records, any number of them, over one stream: batch by batch, each in one transaction.
+
+        A few batches are under way at a time, and as many are kept in memory. Where the router or the pod goes away,
+        those that were not acknowledged are sent again on a new stream. Of two records with one id the later one wins.
+
+        An error ends it; `metadata["acknowledged"]` says how many of the records, the first so many, are stored for
+        certain, and fields such as ``records[3].id`` count from there. Batches after them may or may not be stored.
+
+        Args:
+            collection: the collection's name.
+            records: records or tuples (id, vector, metadata). The AsyncClient takes asynchronous iterables as well.
+            batch: most records in a batch, 1 to 10000; one of 4 MiB is sent however few its records.
+            path: the access path; default: the client's.
+            timeout: seconds for all of it; default: no bound.
+            patience: seconds without an acknowledgement after which an unavailable router or pod is an error.
+            on_progress: called with the number of records acknowledged so far. What it raises ends the upsert.
+        """
+        if not isinstance(batch, int) or not 1 <= batch <= MAX_BATCH_RECORDS:
+            raise InvalidArgument.at("batch", f"must be 1 to {MAX_BATCH_RECORDS}", "RECORD_COUNT")
+        with messages.refusing("upsert_many"):
+            first = vectors.UpsertStreamRequest(collection=collection, path=self._path(path))
+        return Upserts(
+            method=UPSERT_STREAM,
+            request=first,
+            records=records,
+            batch=batch,
+            timeout_s=timeout,
+            patience_s=patience,
+            on_progress=on_progress,
         )
 
     def query(

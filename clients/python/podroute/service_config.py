@@ -39,7 +39,9 @@ SERVICE_CONFIG: Final[dict[str, Any]] = {
                 # CANCELLED, when it is not the caller's own doing, is a router that stopped before it took the call.
                 "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
             },
-        }
+        },
+        # Not retried by gRPC, which would keep all that is sent until the first answer; `upsert_many` resumes instead.
+        {"name": [{"service": "podroute.v1.VectorService", "method": "UpsertStream"}]},
     ],
     # A failed attempt costs a token, a success earns a tenth; below half of them nothing is retried, so that retries do
     # not bury routers that are in trouble.

@@ -117,6 +117,14 @@ class UpsertResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UpsertManyResult:
+    """How many records were taken and are stored, and the way that the last of them went."""
+
+    record_count: int
+    route: Route
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteResult:
     """How many records were deleted."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import CancelledError
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from typing import Any, Never
 
@@ -24,6 +24,9 @@ Unary = Callable[[Any, Deadline], Awaitable[Message]]
 """A servicer's method: request and deadline to response."""
 Streaming = Callable[[Any, Deadline], AsyncGenerator[Message, None]]
 """A servicer's method: request and deadline to a stream of responses."""
+Duplex = Callable[[Callable[[], Coroutine[Any, Any, Any]], Deadline], AsyncGenerator[Message, None]]
+"""A servicer's method: what takes the next request (None: there are no more) and the deadline of all of them to a
+stream of responses."""
 
 
 class Method:
@@ -32,7 +35,7 @@ class Method:
     Args:
         name: `Service/Method`, for the log.
         request_class: parses the request. grpc would answer undecodable bytes with UNKNOWN, so that it is done here.
-        max_message_bytes: bound on the request and on each response.
+        max_message_bytes: bound on each request and on each response.
         default_deadline_s: where the caller sets none.
         calls: counts the calls in flight.
     """
@@ -93,6 +96,41 @@ class Method:
             log.served()
 
         return grpc.unary_stream_rpc_method_handler(handle)
+
+    def duplex(self, run: Duplex) -> grpc.RpcMethodHandler[bytes, bytes]:
+        """The handler of a method with a stream of requests and one of responses.
+
+        A request is taken off the wire when `run` asks for it: until then gRPC's flow control holds the caller back.
+        Nothing here keeps what was taken.
+        """
+
+        async def handle(payloads: AsyncIterator[bytes], context: Context) -> AsyncGenerator[bytes, None]:
+            log = CallLog(self._name)
+            self._calls.add(context)
+            deadline = self._deadline(context)
+
+            async def take() -> Message | None:
+                payload = await anext(payloads, None)
+                if payload is None:
+                    return None
+                request = self._parse(payload)
+                if name := getattr(request, "collection", ""):  # all that the log says of it
+                    log.request = self._request_class(collection=name)
+                return request
+
+            try:
+                async with aclosing(run(take, deadline)) as responses:
+                    async for response in responses:
+                        log.response = response
+                        yield self._serialize(response)
+            except CancelledError as error:
+                _tell_cancelled(log, deadline, error)
+                raise
+            except Exception as error:  # noqa: BLE001
+                await _abort(context, error, log)
+            log.served()
+
+        return grpc.stream_stream_rpc_method_handler(handle)
 
     def _parse(self, payload: bytes) -> Message:
         if len(payload) > self._max_message_bytes:

@@ -17,6 +17,8 @@ class CallsInFlight:
 
     def __init__(self) -> None:
         self._count = 0
+        self.stopping = asyncio.Event()
+        """The server takes no more calls: streams that would go on for long end now."""
         self._none = asyncio.Event()
         self._none.set()
 
@@ -50,6 +52,7 @@ class DrainingServer(grpc.aio.Server):
 
     async def stop(self, grace: float | None) -> None:
         """Takes no more calls, gives those in flight `grace` seconds to end, and cancels what is left."""
+        self._calls.stopping.set()
         if not grace:
             await self._inner.stop(None)
             return

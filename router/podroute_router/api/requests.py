@@ -63,7 +63,9 @@ def to_vector(message: record_pb2.Vector, field: str) -> Vector:
     return vector
 
 
-def to_records(request: vector_service_pb2.UpsertRequest, limits: Limits) -> Iterator[Record]:
+def to_records(
+    request: vector_service_pb2.UpsertRequest | vector_service_pb2.UpsertStreamRequest, limits: Limits
+) -> Iterator[Record]:
     """The records to write one by one, as they stand in the request; an id may stand twice."""
     _check_count("RECORD_COUNT", "records", len(request.records), limits.max_records)
     for i, record in enumerate(request.records):

@@ -35,7 +35,12 @@ _HUMP: Final = re.compile(r"(?<!^)(?=[A-Z])")
 
 
 def build_grpc_server(
-    config: Config, engine: Engine, collections: Collections, health: grpc_health.HealthServicer
+    config: Config,
+    engine: Engine,
+    collections: Collections,
+    health: grpc_health.HealthServicer,
+    *,
+    share_port: bool = False,
 ) -> grpc.aio.Server:
     """A server with every service, neither bound nor started. Needs a running event loop.
 
@@ -46,13 +51,16 @@ def build_grpc_server(
         engine: serves the data plane.
         collections: serves the control plane.
         health: its states are the caller's to set.
+        share_port: other processes may listen on the port too, if they ask for the same.
     """
     if api_implementation.Type() != "upb":
         raise ConfigError(f"protobuf runs on {api_implementation.Type()!r}, which is far too slow; install it with upb")
     calls = CallsInFlight()
-    server = DrainingServer(grpc.aio.server(options=_options(config)), calls)
+    server = DrainingServer(grpc.aio.server(options=_options(config, share_port=share_port)), calls)
     services: Mapping[ServiceDescriptor, object] = {
-        _service(vector_service_pb2, "VectorService"): VectorService(engine, config.limits),
+        _service(vector_service_pb2, "VectorService"): VectorService(
+            engine, config.limits, request_s=config.timeouts.default_s, stopping=calls.stopping
+        ),
         _service(collection_service_pb2, "CollectionService"): CollectionService(collections),
         _service(shard_map_service_pb2, "ShardMapService"): ShardMapService(collections),
     }
@@ -78,11 +86,11 @@ def bind(server: grpc.aio.Server, listen: str) -> int:
     return port
 
 
-def _options(config: Config) -> list[tuple[str, int]]:
+def _options(config: Config, *, share_port: bool) -> list[tuple[str, int]]:
     most = config.limits.max_message_bytes
     return [
         ("grpc.compression_enabled_algorithms_bitset", 1),  # none: vectors do not shrink, and 61 KB could become 2 GB
-        ("grpc.so_reuseport", 0),  # on, two routers would share a port in silence
+        ("grpc.so_reuseport", int(share_port)),  # always on, two routers would share a port in silence
         ("grpc.max_receive_message_length", min(max(TRANSPORT_FACTOR * most, TRANSPORT_LEAST_BYTES), _INT32_MAX)),
         ("grpc.max_send_message_length", -1),  # `calls.Method` has the bound, and a reason
         ("grpc.keepalive_permit_without_calls", 1),
@@ -100,6 +108,7 @@ def _handler(
     descriptor: ServiceDescriptor, servicer: object, config: Config, calls: CallsInFlight
 ) -> grpc.GenericRpcHandler:
     """The service's handler; `CreateIndex` of the contract is `create_index` of the servicer."""
+    own_deadlines_s = {"CreateIndex": config.timeouts.index_s, "UpsertStream": config.timeouts.stream_s}
     handlers = {}
     for rpc in descriptor.methods:
         method = Method(
@@ -107,8 +116,9 @@ def _handler(
             GetMessageClass(rpc.input_type),
             max_message_bytes=config.limits.max_message_bytes,
             calls=calls,
-            default_deadline_s=config.timeouts.index_s if rpc.name == "CreateIndex" else config.timeouts.default_s,
+            default_deadline_s=own_deadlines_s.get(rpc.name, config.timeouts.default_s),
         )
         run = getattr(servicer, _HUMP.sub("_", rpc.name).lower())
-        handlers[rpc.name] = method.streaming(run) if rpc.server_streaming else method.unary(run)
+        kind = method.duplex if rpc.client_streaming else method.streaming if rpc.server_streaming else method.unary
+        handlers[rpc.name] = kind(run)
     return grpc.method_handlers_generic_handler(descriptor.full_name, handlers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -10,6 +11,7 @@ from podroute.v1 import collection_service_pb2, shard_map_service_pb2, vector_se
 from podroute_router.api import requests, responses
 from podroute_router.api.filter_requests import to_filter
 from podroute_router.api.slices import in_slices
+from podroute_router.api.upsert_stream import Take, UpsertStream
 from podroute_router.collections import Collections
 from podroute_router.config import Limits
 from podroute_router.domain import Deadline
@@ -18,11 +20,20 @@ from podroute_router.names import check_collection_name
 
 
 class VectorService:
-    """The data plane."""
+    """The data plane.
 
-    def __init__(self, engine: Engine, limits: Limits) -> None:
+    Args:
+        engine: what serves it.
+        limits: bounds on a request.
+        request_s: how long the write of one request of a stream may take.
+        stopping: set when the router stops.
+    """
+
+    def __init__(self, engine: Engine, limits: Limits, *, request_s: float, stopping: asyncio.Event) -> None:
         self._engine = engine
         self._limits = limits
+        self._request_s = request_s
+        self._stopping = stopping
 
     async def upsert(
         self, request: vector_service_pb2.UpsertRequest, deadline: Deadline
@@ -32,6 +43,17 @@ class VectorService:
         records = await in_slices(requests.to_records(request, self._limits))
         count, route = await self._engine.upsert(collection, records, path, deadline)
         return vector_service_pb2.UpsertResponse(upserted_count=count, route=responses.from_route(route))
+
+    def upsert_stream(self, take: Take, deadline: Deadline) -> AsyncGenerator[vector_service_pb2.UpsertStreamResponse]:
+        """Writes records as they come."""
+        stream = UpsertStream(
+            upsert=self._engine.upsert,
+            limits=self._limits,
+            deadline=deadline,
+            request_s=self._request_s,
+            stopping=self._stopping,
+        )
+        return stream.answer(take)
 
     async def query(
         self, request: vector_service_pb2.QueryRequest, deadline: Deadline

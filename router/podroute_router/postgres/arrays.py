@@ -14,8 +14,8 @@ from psycopg.pq import Format
 
 from podroute_router.domain import Vector
 
-SLICE_BYTES = 4 * 1024 * 1024
-"""Copied at a time, about a millisecond, before other calls have their turn."""
+SLICE_BYTES = 1024 * 1024
+"""Copied at a time, a fraction of a millisecond, before other calls have their turn."""
 
 TEXT_OID: Final = 25
 

@@ -27,7 +27,7 @@ from podroute.v1 import record_pb2 as podroute_dot_v1_dot_record__pb2
 from podroute.v1 import route_pb2 as podroute_dot_v1_dot_route__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n podroute/v1/vector_service.proto\x12\x0bpodroute.v1\x1a\x18podroute/v1/filter.proto\x1a\x18podroute/v1/record.proto\x1a\x17podroute/v1/route.proto\"p\n\rUpsertRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12$\n\x07records\x18\x02 \x03(\x0b\x32\x13.podroute.v1.Record\x12%\n\x04path\x18\x03 \x01(\x0e\x32\x17.podroute.v1.AccessPath\"K\n\x0eUpsertResponse\x12\x16\n\x0eupserted_count\x18\x01 \x01(\x03\x12!\n\x05route\x18\x02 \x01(\x0b\x32\x12.podroute.v1.Route\"C\n\x0cSearchParams\x12\r\n\x05\x65xact\x18\x01 \x01(\x08\x12\x16\n\tef_search\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\x0c\n\n_ef_search\"\xf9\x02\n\x0cQueryRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12%\n\x06vector\x18\x02 \x01(\x0b\x32\x13.podroute.v1.VectorH\x00\x12\x0c\n\x02id\x18\x03 \x01(\tH\x00\x12\x12\n\x05limit\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12#\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x13.podroute.v1.Filter\x12#\n\x06metric\x18\x06 \x01(\x0e\x32\x13.podroute.v1.Metric\x12)\n\x06params\x18\x07 \x01(\x0b\x32\x19.podroute.v1.SearchParams\x12\x19\n\x0cmax_distance\x18\x08 \x01(\x01H\x02\x88\x01\x01\x12\x18\n\x10include_metadata\x18\t \x01(\x08\x12\x16\n\x0einclude_vector\x18\n \x01(\x08\x12%\n\x04path\x18\x0b \x01(\x0e\x32\x17.podroute.v1.AccessPathB\x08\n\x06targetB\x08\n\x06_limitB\x0f\n\r_max_distance\"i\n\rQueryResponse\x12#\n\x07matches\x18\x01 \x03(\x0b\x32\x12.podroute.v1.Match\x12!\n\x05route\x18\x02 \x01(\x0b\x32\x12.podroute.v1.Route\x12\x10\n\x08\x63omplete\x18\x03 \x01(\x08\"V\n\x0c\x46\x65tchRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x03(\t\x12%\n\x04path\x18\x03 \x01(\x0e\x32\x17.podroute.v1.AccessPath\"m\n\rFetchResponse\x12$\n\x07records\x18\x01 \x03(\x0b\x32\x13.podroute.v1.Record\x12\x13\n\x0bmissing_ids\x18\x02 \x03(\t\x12!\n\x05route\x18\x03 \x01(\x0b\x32\x12.podroute.v1.Route\"\x15\n\x06IdList\x12\x0b\n\x03ids\x18\x01 \x03(\t\"\x9f\x01\n\rDeleteRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\"\n\x03ids\x18\x02 \x01(\x0b\x32\x13.podroute.v1.IdListH\x00\x12%\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x13.podroute.v1.FilterH\x00\x12%\n\x04path\x18\x04 \x01(\x0e\x32\x17.podroute.v1.AccessPathB\x08\n\x06target\"J\n\x0e\x44\x65leteResponse\x12\x15\n\rdeleted_count\x18\x01 \x01(\x03\x12!\n\x05route\x18\x02 \x01(\x0b\x32\x12.podroute.v1.Route\"n\n\x0c\x43ountRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12#\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x13.podroute.v1.Filter\x12%\n\x04path\x18\x03 \x01(\x0e\x32\x17.podroute.v1.AccessPath\"A\n\rCountResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12!\n\x05route\x18\x02 \x01(\x0b\x32\x12.podroute.v1.Route2\xd5\x02\n\rVectorService\x12\x41\n\x06Upsert\x12\x1a.podroute.v1.UpsertRequest\x1a\x1b.podroute.v1.UpsertResponse\x12>\n\x05Query\x12\x19.podroute.v1.QueryRequest\x1a\x1a.podroute.v1.QueryResponse\x12>\n\x05\x46\x65tch\x12\x19.podroute.v1.FetchRequest\x1a\x1a.podroute.v1.FetchResponse\x12\x41\n\x06\x44\x65lete\x12\x1a.podroute.v1.DeleteRequest\x1a\x1b.podroute.v1.DeleteResponse\x12>\n\x05\x43ount\x12\x19.podroute.v1.CountRequest\x1a\x1a.podroute.v1.CountResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n podroute/v1/vector_service.proto\x12\x0bpodroute.v1\x1a\x18podroute/v1/filter.proto\x1a\x18podroute/v1/record.proto\x1a\x17podroute/v1/route.proto\"p\n\rUpsertRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12$\n\x07records\x18\x02 \x03(\x0b\x32\x13.podroute.v1.Record\x12%\n\x04path\x18\x03 \x01(\x0e\x32\x17.podroute.v1.AccessPath\"K\n\x0eUpsertResponse\x12\x16\n\x0eupserted_count\x18\x01 \x01(\x03\x12!\n\x05route\x18\x02 \x01(\x0b\x32\x12.podroute.v1.Route\"\x88\x01\n\x13UpsertStreamRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12$\n\x07records\x18\x02 \x03(\x0b\x32\x13.podroute.v1.Record\x12%\n\x04path\x18\x03 \x01(\x0e\x32\x17.podroute.v1.AccessPath\x12\x10\n\x08sequence\x18\x04 \x01(\x03\"c\n\x14UpsertStreamResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x16\n\x0eupserted_count\x18\x02 \x01(\x03\x12!\n\x05route\x18\x03 \x01(\x0b\x32\x12.podroute.v1.Route\"C\n\x0cSearchParams\x12\r\n\x05\x65xact\x18\x01 \x01(\x08\x12\x16\n\tef_search\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\x0c\n\n_ef_search\"\xf9\x02\n\x0cQueryRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12%\n\x06vector\x18\x02 \x01(\x0b\x32\x13.podroute.v1.VectorH\x00\x12\x0c\n\x02id\x18\x03 \x01(\tH\x00\x12\x12\n\x05limit\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12#\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x13.podroute.v1.Filter\x12#\n\x06metric\x18\x06 \x01(\x0e\x32\x13.podroute.v1.Metric\x12)\n\x06params\x18\x07 \x01(\x0b\x32\x19.podroute.v1.SearchParams\x12\x19\n\x0cmax_distance\x18\x08 \x01(\x01H\x02\x88\x01\x01\x12\x18\n\x10include_metadata\x18\t \x01(\x08\x12\x16\n\x0einclude_vector\x18\n \x01(\x08\x12%\n\x04path\x18\x0b \x01(\x0e\x32\x17.podroute.v1.AccessPathB\x08\n\x06targetB\x08\n\x06_limitB\x0f\n\r_max_distance\"i\n\rQueryResponse\x12#\n\x07matches\x18\x01 \x03(\x0b\x32\x12.podroute.v1.Match\x12!\n\x05route\x18\x02 \x01(\x0b\x32\x12.podroute.v1.Route\x12\x10\n\x08\x63omplete\x18\x03 \x01(\x08\"V\n\x0c\x46\x65tchRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x03(\t\x12%\n\x04path\x18\x03 \x01(\x0e\x32\x17.podroute.v1.AccessPath\"m\n\rFetchResponse\x12$\n\x07records\x18\x01 \x03(\x0b\x32\x13.podroute.v1.Record\x12\x13\n\x0bmissing_ids\x18\x02 \x03(\t\x12!\n\x05route\x18\x03 \x01(\x0b\x32\x12.podroute.v1.Route\"\x15\n\x06IdList\x12\x0b\n\x03ids\x18\x01 \x03(\t\"\x9f\x01\n\rDeleteRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\"\n\x03ids\x18\x02 \x01(\x0b\x32\x13.podroute.v1.IdListH\x00\x12%\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x13.podroute.v1.FilterH\x00\x12%\n\x04path\x18\x04 \x01(\x0e\x32\x17.podroute.v1.AccessPathB\x08\n\x06target\"J\n\x0e\x44\x65leteResponse\x12\x15\n\rdeleted_count\x18\x01 \x01(\x03\x12!\n\x05route\x18\x02 \x01(\x0b\x32\x12.podroute.v1.Route\"n\n\x0c\x43ountRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12#\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x13.podroute.v1.Filter\x12%\n\x04path\x18\x03 \x01(\x0e\x32\x17.podroute.v1.AccessPath\"A\n\rCountResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12!\n\x05route\x18\x02 \x01(\x0b\x32\x12.podroute.v1.Route2\xae\x03\n\rVectorService\x12\x41\n\x06Upsert\x12\x1a.podroute.v1.UpsertRequest\x1a\x1b.podroute.v1.UpsertResponse\x12W\n\x0cUpsertStream\x12 .podroute.v1.UpsertStreamRequest\x1a!.podroute.v1.UpsertStreamResponse(\x01\x30\x01\x12>\n\x05Query\x12\x19.podroute.v1.QueryRequest\x1a\x1a.podroute.v1.QueryResponse\x12>\n\x05\x46\x65tch\x12\x19.podroute.v1.FetchRequest\x1a\x1a.podroute.v1.FetchResponse\x12\x41\n\x06\x44\x65lete\x12\x1a.podroute.v1.DeleteRequest\x1a\x1b.podroute.v1.DeleteResponse\x12>\n\x05\x43ount\x12\x19.podroute.v1.CountRequest\x1a\x1a.podroute.v1.CountResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,26 +38,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPSERTREQUEST']._serialized_end=238
   _globals['_UPSERTRESPONSE']._serialized_start=240
   _globals['_UPSERTRESPONSE']._serialized_end=315
-  _globals['_SEARCHPARAMS']._serialized_start=317
-  _globals['_SEARCHPARAMS']._serialized_end=384
-  _globals['_QUERYREQUEST']._serialized_start=387
-  _globals['_QUERYREQUEST']._serialized_end=764
-  _globals['_QUERYRESPONSE']._serialized_start=766
-  _globals['_QUERYRESPONSE']._serialized_end=871
-  _globals['_FETCHREQUEST']._serialized_start=873
-  _globals['_FETCHREQUEST']._serialized_end=959
-  _globals['_FETCHRESPONSE']._serialized_start=961
-  _globals['_FETCHRESPONSE']._serialized_end=1070
-  _globals['_IDLIST']._serialized_start=1072
-  _globals['_IDLIST']._serialized_end=1093
-  _globals['_DELETEREQUEST']._serialized_start=1096
-  _globals['_DELETEREQUEST']._serialized_end=1255
-  _globals['_DELETERESPONSE']._serialized_start=1257
-  _globals['_DELETERESPONSE']._serialized_end=1331
-  _globals['_COUNTREQUEST']._serialized_start=1333
-  _globals['_COUNTREQUEST']._serialized_end=1443
-  _globals['_COUNTRESPONSE']._serialized_start=1445
-  _globals['_COUNTRESPONSE']._serialized_end=1510
-  _globals['_VECTORSERVICE']._serialized_start=1513
-  _globals['_VECTORSERVICE']._serialized_end=1854
+  _globals['_UPSERTSTREAMREQUEST']._serialized_start=318
+  _globals['_UPSERTSTREAMREQUEST']._serialized_end=454
+  _globals['_UPSERTSTREAMRESPONSE']._serialized_start=456
+  _globals['_UPSERTSTREAMRESPONSE']._serialized_end=555
+  _globals['_SEARCHPARAMS']._serialized_start=557
+  _globals['_SEARCHPARAMS']._serialized_end=624
+  _globals['_QUERYREQUEST']._serialized_start=627
+  _globals['_QUERYREQUEST']._serialized_end=1004
+  _globals['_QUERYRESPONSE']._serialized_start=1006
+  _globals['_QUERYRESPONSE']._serialized_end=1111
+  _globals['_FETCHREQUEST']._serialized_start=1113
+  _globals['_FETCHREQUEST']._serialized_end=1199
+  _globals['_FETCHRESPONSE']._serialized_start=1201
+  _globals['_FETCHRESPONSE']._serialized_end=1310
+  _globals['_IDLIST']._serialized_start=1312
+  _globals['_IDLIST']._serialized_end=1333
+  _globals['_DELETEREQUEST']._serialized_start=1336
+  _globals['_DELETEREQUEST']._serialized_end=1495
+  _globals['_DELETERESPONSE']._serialized_start=1497
+  _globals['_DELETERESPONSE']._serialized_end=1571
+  _globals['_COUNTREQUEST']._serialized_start=1573
+  _globals['_COUNTREQUEST']._serialized_end=1683
+  _globals['_COUNTRESPONSE']._serialized_start=1685
+  _globals['_COUNTRESPONSE']._serialized_end=1750
+  _globals['_VECTORSERVICE']._serialized_start=1753
+  _globals['_VECTORSERVICE']._serialized_end=2183
 # @@protoc_insertion_point(module_scope)

@@ -27,6 +27,28 @@ class UpsertResponse(_message.Message):
     route: _route_pb2.Route
     def __init__(self, upserted_count: _Optional[int] = ..., route: _Optional[_Union[_route_pb2.Route, _Mapping]] = ...) -> None: ...
 
+class UpsertStreamRequest(_message.Message):
+    __slots__ = ("collection", "records", "path", "sequence")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    records: _containers.RepeatedCompositeFieldContainer[_record_pb2.Record]
+    path: _route_pb2.AccessPath
+    sequence: int
+    def __init__(self, collection: _Optional[str] = ..., records: _Optional[_Iterable[_Union[_record_pb2.Record, _Mapping]]] = ..., path: _Optional[_Union[_route_pb2.AccessPath, str]] = ..., sequence: _Optional[int] = ...) -> None: ...
+
+class UpsertStreamResponse(_message.Message):
+    __slots__ = ("sequence", "upserted_count", "route")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    UPSERTED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    ROUTE_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    upserted_count: int
+    route: _route_pb2.Route
+    def __init__(self, sequence: _Optional[int] = ..., upserted_count: _Optional[int] = ..., route: _Optional[_Union[_route_pb2.Route, _Mapping]] = ...) -> None: ...
+
 class SearchParams(_message.Message):
     __slots__ = ("exact", "ef_search")
     EXACT_FIELD_NUMBER: _ClassVar[int]

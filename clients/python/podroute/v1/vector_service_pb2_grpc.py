@@ -41,6 +41,11 @@ class VectorServiceStub:
                 request_serializer=podroute_dot_v1_dot_vector__service__pb2.UpsertRequest.SerializeToString,
                 response_deserializer=podroute_dot_v1_dot_vector__service__pb2.UpsertResponse.FromString,
                 _registered_method=True)
+        self.UpsertStream = channel.stream_stream(
+                '/podroute.v1.VectorService/UpsertStream',
+                request_serializer=podroute_dot_v1_dot_vector__service__pb2.UpsertStreamRequest.SerializeToString,
+                response_deserializer=podroute_dot_v1_dot_vector__service__pb2.UpsertStreamResponse.FromString,
+                _registered_method=True)
         self.Query = channel.unary_unary(
                 '/podroute.v1.VectorService/Query',
                 request_serializer=podroute_dot_v1_dot_vector__service__pb2.QueryRequest.SerializeToString,
@@ -71,6 +76,24 @@ class VectorServiceServicer:
     def Upsert(self, request, context):
         """Writes records, replacing those with the same id. One request is one transaction on the pod: all of it is
         committed there when the answer arrives, or none of it was written.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpsertStream(self, request_iterator, context):
+        """Writes records without end: each request of the stream is an Upsert of its own, one transaction, answered by one
+        response once it is committed. Responses come in the order of the requests, and of two requests that have an id in
+        common the later one wins.
+
+        The router reads a few requests ahead of the last response and then no more, so that a sender who does not wait
+        is held back by HTTP/2 flow control; read the responses while you send. Where a request fails the stream ends with
+        its status, after the responses of all requests before it; the ErrorInfo's metadata has its `request` (counted
+        from 0) and its `sequence`. Requests after it may or may not have been written. To go on, send every request that
+        had no response again, in the same order, on a new stream.
+
+        The caller's deadline is that of the whole stream; default: the router's `timeouts.stream_s`. Beside it each
+        request has `timeouts.default_s` from the moment it is sent to the pod.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -111,6 +134,11 @@ def add_VectorServiceServicer_to_server(servicer, server):
                     servicer.Upsert,
                     request_deserializer=podroute_dot_v1_dot_vector__service__pb2.UpsertRequest.FromString,
                     response_serializer=podroute_dot_v1_dot_vector__service__pb2.UpsertResponse.SerializeToString,
+            ),
+            'UpsertStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.UpsertStream,
+                    request_deserializer=podroute_dot_v1_dot_vector__service__pb2.UpsertStreamRequest.FromString,
+                    response_serializer=podroute_dot_v1_dot_vector__service__pb2.UpsertStreamResponse.SerializeToString,
             ),
             'Query': grpc.unary_unary_rpc_method_handler(
                     servicer.Query,
@@ -162,6 +190,33 @@ class VectorService:
             '/podroute.v1.VectorService/Upsert',
             podroute_dot_v1_dot_vector__service__pb2.UpsertRequest.SerializeToString,
             podroute_dot_v1_dot_vector__service__pb2.UpsertResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpsertStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/podroute.v1.VectorService/UpsertStream',
+            podroute_dot_v1_dot_vector__service__pb2.UpsertStreamRequest.SerializeToString,
+            podroute_dot_v1_dot_vector__service__pb2.UpsertStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,
