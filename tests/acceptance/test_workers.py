@@ -176,7 +176,7 @@ async def test_workers_keep_to_one_budget_of_connections(
                 asyncio.create_task(call(path=path, timeout=20))
                 for client in clients
                 for path in ("direct", "fdw")
-                for _ in range(2 * CONNECTIONS)
+                for _ in range(CONNECTIONS)
                 for call in (
                     partial(client.count, collection),
                     partial(client.query, collection, [1.0] * DIMENSION),
