@@ -318,6 +318,33 @@ async def test_a_caller_that_goes_away_ends_the_build() -> None:
         await asyncio.wait_for(backend.ended.wait(), CALL_TIMEOUT_S)
 
 
+async def test_a_call_that_ended_at_its_callers_deadline_is_told_of_as_such(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Whether the router's own timer was first or gRPC's."""
+    async with serving(a_config(), SlowCount()) as face:
+        await face.collections.CreateCollection(collections_pb.CreateCollectionRequest(name="docs", dimension=2))
+        for _ in range(5):
+            with pytest.raises(grpc.aio.AioRpcError) as ended:
+                await face.vectors.Count(vectors_pb.CountRequest(collection="docs"), timeout=0.05)
+            assert ended.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        call = face.vectors.Count(vectors_pb.CountRequest(collection="docs"), timeout=CALL_TIMEOUT_S)
+        await asyncio.sleep(0.05)
+        call.cancel()
+        await asyncio.sleep(0.05)
+    told = [line for line in capsys.readouterr().out.splitlines() if "Count" in line]
+    assert len([line for line in told if "call failed" in line and "DEADLINE_EXCEEDED" in line]) == 5, told
+
+
+@pytest.mark.parametrize("algorithm", [grpc.Compression.Gzip, grpc.Compression.Deflate], ids=lambda a: a.name)
+async def test_a_compressed_request_is_refused_unread(face: Face, algorithm: grpc.Compression) -> None:
+    """Of a few kilobytes it could make gigabytes."""
+    request = vectors_pb.FetchRequest(collection="docs", ids=["x" * 1000] * 40)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await face.vectors.Fetch(request, timeout=CALL_TIMEOUT_S, compression=algorithm)
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
 @pytest.mark.parametrize("payload", [b"\xff\xff\xff", b"\x0a\x02\xff\xfe"], ids=["no_tag", "no_utf8"])
 @pytest.mark.parametrize(
     "method", ["VectorService/Query", "VectorService/Upsert", "CollectionService/CreateCollection"]

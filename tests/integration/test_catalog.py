@@ -290,6 +290,19 @@ async def test_removing_twice_is_as_good_as_once(store: CountingStore) -> None:
     assert not removed.collections
 
 
+async def test_a_removal_of_an_earlier_generation_leaves_the_collection_that_was_made_anew(
+    store: CountingStore,
+) -> None:
+    first = await store.add_collection(make("docs"), soon())
+    await store.remove_collection("docs", soon(), generation=first.placement.generation)
+    second = await store.add_collection(make("docs", "beta"), soon())
+    held = await store.load(ShardMap(), soon())
+    assert await store.remove_collection("docs", soon(), generation=first.placement.generation) is False
+    assert await store.load(held, soon()) is held
+    assert held.collection("docs") == second
+    assert await store.remove_collection("docs", soon(), generation=second.placement.generation) is True
+
+
 async def test_a_collection_made_anew_has_a_later_generation(store: CountingStore) -> None:
     first = await store.add_collection(make("docs"), soon())
     held = await store.load(ShardMap(), soon())
@@ -421,6 +434,41 @@ async def test_two_routers_see_a_change_by_notification(catalog: Catalog, store:
         took_s = max(took_s, await until(lambda: not one.current.collections and not other.current.collections))
         assert took_s < 1.0
         assert one.current == other.current
+
+
+async def test_what_others_notify_is_no_reason_to_stop_following(
+    catalog: Catalog, store: CountingStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with catalog.source() as source:
+        for payload in ("", "abc", "-1", "1.5", "٣", "9" * 18, "9" * 19, "9" * 5000, "0" * 5000):
+            catalog.admin("select pg_notify('podroute_shard_map', %s)", payload)
+        await store.add_collection(make("docs"), soon())
+        await until(lambda: "docs" in source.current.collections, 2.0)
+        assert source.revision == 2
+    assert not caplog.records
+
+
+async def test_a_password_file_that_is_damaged_for_a_while_ends_no_following(
+    catalog: Catalog, store: CountingStore, tmp_path: Path
+) -> None:
+    password_file = tmp_path / "password"
+    password_file.write_text(PASSWORD)
+    database = Database(dsn=catalog.database.dsn, password_file=password_file)
+    source = ShardMapSource(
+        database=database, store=store, timeouts=Timeouts(connect_s=1.0, poll_interval_s=NEVER_S), saved_map=None
+    )
+    await source.start(5.0)
+    try:
+        await catalog.wait_for_listeners(1)
+        password_file.write_bytes(b"\xff\xfe")
+        catalog.drop_listeners()
+        await asyncio.sleep(0.3)  # an attempt or two
+        assert not catalog.listeners()
+        password_file.write_text(PASSWORD)
+        await store.add_collection(make("docs"), soon())
+        await until(lambda: "docs" in source.current.collections, 3.0)
+    finally:
+        await source.close()
 
 
 async def test_a_change_that_nobody_notified_is_found_by_the_poll(catalog: Catalog, store: CountingStore) -> None:

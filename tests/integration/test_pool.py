@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -14,6 +15,7 @@ from podroute_router.config import Database
 from podroute_router.domain import Deadline
 from podroute_router.embedded import Cluster
 from podroute_router.errors import DeadlineExceeded, Unavailable, Unreachable
+from podroute_router.postgres.connection import host_count
 from podroute_router.postgres.pool import Pool
 from podroute_router.wrappers import within
 from pydantic import SecretStr
@@ -104,6 +106,59 @@ async def test_of_several_hosts_one_that_serves_is_taken(cluster: Cluster) -> No
         password_file=cluster.router_password_file,
     )
     opened = Pool(several, size=1, linger_s=1, connect_timeout_s=2, facts={})
+    assert await backend_pid(opened)
+    await opened.close()
+
+
+async def test_a_silent_host_does_not_stand_before_the_next_and_is_not_asked_again(cluster: Cluster) -> None:
+    server = cluster.pods["beta"]
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        ports = f"port={silent.getsockname()[1]},{server.port}"
+        dsn = server.conninfo(cluster.router_role).replace(f"port={server.port}", ports)
+        several = Database(
+            dsn=dsn.replace("host=127.0.0.1", "host=127.0.0.1,127.0.0.1"), password_file=cluster.router_password_file
+        )
+        opened = Pool(several, size=1, linger_s=1, connect_timeout_s=0.5, facts={})
+        first, seconds = await timed(backend_pid(opened))
+        assert 0.4 < seconds < 0.9
+        end_backend(cluster, first)
+        second, seconds = await timed(backend_pid(opened))
+        assert second != first
+        assert seconds < 0.3
+        await opened.close()
+
+
+async def timed(call: Awaitable[int]) -> tuple[int, float]:
+    """What the call gives, and how many seconds it took."""
+    started = time.perf_counter()
+    return await call, time.perf_counter() - started
+
+
+@pytest.mark.parametrize(
+    ("dsn", "count"),
+    [
+        ("", 1),
+        ("host=a port=1", 1),
+        ("host=a,b port=1", 2),
+        ("host=a,b,c port=1,2,3 target_session_attrs=read-write", 3),
+        ("hostaddr=127.0.0.1,127.0.0.2", 2),
+        ("postgresql://a:1,b:2/vectors", 2),
+        ("host=a,b target_session_attrs=prefer-standby", 1),  # libpq has to look at all of them
+    ],
+)
+def test_the_hosts_of_an_address_are_counted(dsn: str, count: int) -> None:
+    assert host_count(Database(dsn=dsn)) == count
+
+
+async def test_a_password_file_that_is_no_text_is_an_outage_and_no_fault(cluster: Cluster, tmp_path: Path) -> None:
+    password_file = tmp_path / "password"
+    password_file.write_bytes(b"\xff\xfe")
+    damaged = Database(dsn=cluster.pods["beta"].conninfo(cluster.router_role), password_file=password_file)
+    opened = Pool(damaged, size=1, linger_s=1, connect_timeout_s=2, facts={})
+    with pytest.raises(Unreachable) as failed:
+        await backend_pid(opened)
+    assert "no UTF-8 text" in str(failed.value.__cause__)
+    password_file.write_bytes(cluster.router_password_file.read_bytes())
     assert await backend_pid(opened)
     await opened.close()
 

@@ -61,6 +61,18 @@ def test_a_schema_of_a_vecs_client_stays_its_own(cluster: Cluster, database: str
         router.execute("create table vecs.mine (id text)")
 
 
+@pytest.mark.parametrize("schema", ["podroute", "podroute_catalog", "podroute_fdw"])
+def test_a_schema_of_podroutes_that_another_made_is_refused_whole(cluster: Cluster, database: str, schema: str) -> None:
+    """What is in it could run as the router, which is a member of the owner."""
+    with psycopg.connect(database, autocommit=True) as admin:
+        admin.execute(f"create schema {schema} authorization podroute_reader".encode())
+    before = owners(database)
+    secret = verifier(ROUTER, password(cluster))
+    with pytest.raises(psycopg.errors.RaiseException, match=f'schema "?{schema}"? belongs to another role'):
+        prepare(database, role=ROUTER, verifier=secret, pod=True, primary=True)
+    assert owners(database) == before
+
+
 @pytest.mark.parametrize("name", ["primary", "alpha", "beta"])
 def test_the_routers_role_is_an_ordinary_one(cluster: Cluster, name: str) -> None:
     with psycopg.connect(cluster.servers[name].admin_conninfo()) as admin:

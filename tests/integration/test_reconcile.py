@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -21,6 +22,7 @@ from podroute_router.embedded import Cluster
 from podroute_router.errors import Unavailable
 from podroute_router.postgres.scram import verifier
 from podroute_router.shard_map import Change, ShardMap
+from podroute_router.wrappers import within
 from servers import router_values, separate_primary
 
 _numbers = itertools.count()
@@ -156,6 +158,73 @@ async def test_a_router_with_an_older_map_takes_nothing_back(primary: Primary, s
         await newer.follow(shard_map(2, a), deadline())
         await older.follow(shard_map(1), deadline())
         assert a.name in primary.foreign_tables()
+
+
+async def test_a_router_that_knows_fewer_pods_leaves_the_others_theirs(
+    primary: Primary, store: PgvectorBackend, cluster: Cluster
+) -> None:
+    values = router_values(cluster, primary=primary.name)
+    del values["pods"]["beta"]
+    async with (
+        collection(store) as a,
+        collection(store, "beta") as b,
+        fdw(primary.config) as knows_both,
+        fdw(make_config(values)) as knows_alpha,
+    ):
+        await knows_both.follow(shard_map(1, b), deadline())
+        await knows_alpha.follow(shard_map(2, a, b), deadline())
+        of_beta = {"beta:control", b.name, f"{b.name}:upsert"}
+        assert primary.foreign_tables().keys() == {"alpha:control", a.name, f"{a.name}:upsert"} | of_beta
+        assert await knows_both.upsert(b, [RECORD], deadline()) == 1
+        await knows_alpha.follow(shard_map(3, a), deadline())  # no router has a use for what is deleted
+        assert primary.foreign_tables().keys() == {"alpha:control", "beta:control", a.name, f"{a.name}:upsert"}
+
+
+async def test_a_table_that_somebody_holds_is_dropped_last_and_not_waited_for_long(
+    primary: Primary, store: PgvectorBackend
+) -> None:
+    async with collection(store) as a, collection(store) as b, fdw(primary.config) as backend:
+        await backend.follow(shard_map(1, a), deadline())
+        with primary.admin.transaction():
+            primary.admin.execute(f"comment on foreign table podroute_fdw.{a.name} is 'held'".encode())
+            began = time.monotonic()
+            with pytest.raises(Unavailable) as held:
+                await backend.follow(shard_map(2, b), deadline())
+            assert time.monotonic() - began < 3.5
+            assert held.value.reason == "LOCKED"
+            assert await backend.upsert(b, [RECORD], deadline()) == 1
+        await backend.follow(shard_map(2, b), deadline())
+        assert a.name not in primary.foreign_tables()
+
+
+async def test_nobody_else_can_hold_up_or_mislead_the_following(primary: Primary, store: PgvectorBackend) -> None:
+    """What keeps the order is a table of the owner's; anyone may take an advisory lock, or has once set a comment."""
+    primary.admin.execute("comment on schema podroute_fdw is 'podroute shard map revision 1000'")
+    primary.admin.execute("select pg_advisory_lock(hashtextextended('podroute_fdw', 0))")
+    [(may,)] = primary.admin.execute(
+        "select has_table_privilege('podroute_reader', 'podroute_fdw.\"followed:revision\"', 'select,update,delete')"
+    ).fetchall()
+    assert not may
+    async with collection(store) as a, fdw(primary.config) as backend:
+        await within(Deadline.after(3), backend.follow(shard_map(1, a), deadline()))
+        assert a.name in primary.foreign_tables()
+
+
+async def test_after_a_restored_catalog_the_revision_is_set_back_by_hand(
+    primary: Primary, store: PgvectorBackend
+) -> None:
+    """As docs/operations.md has it: the tables follow a map of a lower revision only then."""
+    async with collection(store) as a, collection(store) as b:
+        async with fdw(primary.config) as backend:
+            await backend.follow(shard_map(17, a), deadline())
+        async with fdw(primary.config) as backend:
+            await backend.follow(shard_map(12, b), deadline())
+            assert b.name not in primary.foreign_tables()
+        primary.admin.execute('update podroute_fdw."followed:revision" set revision = 0')
+        async with fdw(primary.config) as backend:
+            await backend.follow(shard_map(12, b), deadline())
+            assert await backend.upsert(b, [RECORD], deadline()) == 1
+            assert a.name not in primary.foreign_tables()
 
 
 async def test_a_pod_with_another_password_gets_a_mapping_that_holds_it(

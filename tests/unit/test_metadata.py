@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from podroute_router.errors import InvalidArgument
-from podroute_router.metadata import MAX_BYTES, MAX_DEPTH, check_metadata
+from podroute_router.metadata import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    MAX_DIGITS_AFTER_POINT,
+    MAX_DIGITS_BEFORE_POINT,
+    check_metadata,
+)
 
 
 def nested(levels: int) -> str:
@@ -80,6 +88,9 @@ def test_an_empty_text_means_an_empty_object() -> None:
         ('{"a": ' + "9" * 131073 + "}", "digits"),
         ('{"a": 0.' + "1" * 16384 + "}", "digits"),
         ('{"a": [' + ",".join(["1e16382"] * 5) + "]}", "written out"),
+        ('{"a": [' + ",".join(["1e-5"] * 10_001) + "]}", "have an exponent"),
+        ('{"a": [' + ",".join(["1e7000"] * 10) + "]}", "written out"),
+        ('{"a": 1e00000000000000000000016383}', "written out"),
         (nested(MAX_DEPTH + 1), "nests"),
         ('{"a":' + "[" * 64 + "]" * 64 + "}", "nests"),
         ('{"a":' + "[" * 100_000 + "]" * 100_000 + "}", "nests"),
@@ -94,3 +105,39 @@ def test_what_jsonb_would_refuse_is_refused_with_the_field_and_a_cause(text: str
     assert caught.value.field == "records[3].metadata"
     assert problem in caught.value.problem
     assert len(caught.value.message) < 200
+
+
+def long_texts() -> dict[str, str]:
+    """Texts of about the greatest length, each slow for a check that looks twice at a character."""
+    fraction, whole = "1" * MAX_DIGITS_AFTER_POINT, "1" * (MAX_DIGITS_BEFORE_POINT - 1)
+
+    def filled(piece: str, *, before: str, after: str, between: str = "") -> str:
+        count = (MAX_BYTES - len(before) - len(after)) // len(piece + between)
+        return before + between.join([piece] * count) + after
+
+    array: dict[str, str] = {"before": '{"a": [1e1, ', "after": "]}", "between": ","}
+    string: dict[str, str] = {"before": '{"a": 1e1, "b": "', "after": '"}'}
+    return {
+        "small_numbers": filled("1", **array),
+        "small_fractions": filled("1.1", **array),
+        "long_numbers": filled(whole, **array),
+        "long_fractions": filled(f"1.{fraction}", **array),
+        "long_negative_numbers": filled(f"-{fraction}", **array),
+        "long_digits_in_a_string": filled(f"{fraction} ", **string),
+        "points_in_a_string": filled("1.", **string),
+        "exponents_in_a_string": filled("1e1", **string),
+        "escapes": filled("\\\\", **string),
+        "escaped_quotes": filled('\\"', **string),
+        "escaped_characters": filled("\\ud83d\\ude00", **string),
+        "strings": filled('""', **array),
+        "brackets": filled("[]", **array),
+    }
+
+
+@pytest.mark.parametrize("text", long_texts().values(), ids=long_texts().keys())
+def test_the_check_takes_time_in_proportion_to_the_text(text: str) -> None:
+    """With its square this would be seconds to hours."""
+    assert len(text) > MAX_BYTES * 0.85
+    began = time.perf_counter()
+    check_metadata(text, "metadata")
+    assert time.perf_counter() - began < 0.7

@@ -1,0 +1,111 @@
+"""The tasks beside the calls outlive any fault, and tell of it once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+from podroute_memory.backend import MemoryBackend
+from podroute_router import following
+from podroute_router.collections import PodState
+from podroute_router.domain import Deadline
+from podroute_router.errors import Unreachable
+from podroute_router.following import Action, Following
+from podroute_router.prober import Prober
+from podroute_router.shard_map import ShardMap
+
+FAULTS = [ValueError("nobody foresaw this"), Unreachable("UNREACHABLE", "the database cannot be reached")]
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+class Failing:
+    """An action that fails while there are faults left."""
+
+    def __init__(self, *faults: Exception) -> None:
+        self.faults = list(faults)
+        self.done: list[int] = []
+
+    async def __call__(self, shard_map: ShardMap, deadline: Deadline) -> None:
+        if self.faults:
+            raise self.faults.pop(0)
+        self.done.append(shard_map.revision)
+
+
+@asynccontextmanager
+async def acting(**actions: Action) -> AsyncIterator[Following]:
+    tried = Following(actions)
+    tried.start()
+    yield tried
+    await tried.close()
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(following, "FIRST_PAUSE_S", 0.005)
+    return
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: type(fault).__name__)
+async def test_an_action_that_fails_is_tried_again_and_told_of_once_an_outage(
+    fault: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    action = Failing(fault, fault, fault)
+    async with acting(readying=action) as tried:
+        tried.notice(ShardMap(1))
+        await until(lambda: action.done == [1])
+        action.faults = [fault, fault]
+        tried.notice(ShardMap(2))
+        await until(lambda: action.done == [1, 2])
+    told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert [line[: line.index(",")] for line in told] == [
+        "readying failed for revision 1",
+        "readying failed for revision 2",
+    ]
+
+
+async def test_one_action_that_fails_does_not_keep_the_other_waiting() -> None:
+    broken, other = Failing(*[ValueError()] * 1000), Failing()
+    async with acting(broken=broken, other=other) as tried:
+        tried.notice(ShardMap(1))
+        await until(lambda: other.done)
+        tried.notice(ShardMap(2))
+        await until(lambda: 2 in other.done)
+
+
+class FailingProbe(MemoryBackend):
+    """A store whose probe fails while there is a fault."""
+
+    fault: Exception | None = None
+
+    async def probe(self, pod: str, deadline: Deadline) -> None:
+        if self.fault is not None:
+            raise self.fault
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: type(fault).__name__)
+async def test_a_probe_that_fails_in_any_way_is_made_again(fault: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    told: list[PodState] = []
+
+    async def listen(pod: str, state: PodState) -> None:
+        told.append(state)
+
+    store = FailingProbe()
+    prober = Prober(store, ["docs"], interval_s=0.005, on_change=listen)
+    prober.start()
+    await until(lambda: told == [PodState.SERVING])
+    store.fault = fault
+    await until(lambda: len(told) == 2)
+    await asyncio.sleep(0.05)  # some probes more
+    store.fault = None
+    await until(lambda: len(told) == 3)
+    await prober.close()
+    assert told == [PodState.SERVING, PodState.UNREACHABLE, PodState.SERVING]
+    assert caplog.text.count("pod docs does not answer") == 1
