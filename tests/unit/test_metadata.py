@@ -136,8 +136,8 @@ def long_texts() -> dict[str, str]:
 
 @pytest.mark.parametrize("text", long_texts().values(), ids=long_texts().keys())
 def test_the_check_takes_time_in_proportion_to_the_text(text: str) -> None:
-    """With its square this would be seconds to hours."""
+    """A tenth to half a second of CPU; with the square it was ten to sixty, or hours."""
     assert len(text) > MAX_BYTES * 0.85
-    began = time.perf_counter()
+    began = time.process_time()
     check_metadata(text, "metadata")
-    assert time.perf_counter() - began < 0.7
+    assert time.process_time() - began < 5
