@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # before grpc is imported: it writes to the stderr of forked children
+
 from collections.abc import AsyncIterator, Iterator
 
 import podroute
