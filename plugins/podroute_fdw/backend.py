@@ -7,8 +7,9 @@ import math
 from collections.abc import Sequence
 from functools import partial
 
+from podroute_router.backend import PreparedQuery
 from podroute_router.config import Config, Database
-from podroute_router.domain import Collection, Deadline, Query, QueryResult, Record, Selection
+from podroute_router.domain import Collection, Deadline, PlainQuery, Query, QueryResult, Record, Selection
 from podroute_router.errors import Unavailable
 from podroute_router.filters import Filter
 from podroute_router.postgres.access import LATENCY_SETTINGS, LOCAL_SETTINGS, SESSION_SETTINGS, Relations, TableAccess
@@ -72,6 +73,10 @@ class FdwBackend:
     async def query(self, collection: Collection, query: Query, deadline: Deadline) -> QueryResult:
         """See `backend.Backend`."""
         return await self._of(collection).query(self._relations(collection), query, deadline)
+
+    def prepare_query(self, collection: Collection, query: PlainQuery) -> PreparedQuery | None:
+        """See `backend.QueryPreparer`."""
+        return self._of(collection).prepare_query(self._relations(collection), query)
 
     async def fetch(self, collection: Collection, ids: Sequence[str], deadline: Deadline) -> list[Record]:
         """See `backend.Backend`."""

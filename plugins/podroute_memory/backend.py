@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from podroute_router.backend import PreparedQuery
 from podroute_router.domain import (
     Collection,
     Deadline,
@@ -15,6 +16,7 @@ from podroute_router.domain import (
     IndexProgress,
     Match,
     Placement,
+    PlainQuery,
     Query,
     QueryResult,
     Record,
@@ -47,7 +49,7 @@ class _Table:
 
 
 class MemoryBackend:
-    """A `Backend` and `CollectionStore` without a database; what it holds is gone when it is closed.
+    """A `Backend`, `QueryPreparer` and `CollectionStore` without a database; what it holds is gone when it is closed.
 
     No method awaits anything, so none can be cancelled half-way and each is atomic. A backend whose work takes longer
     than an event loop may stand still has to await.
@@ -83,6 +85,10 @@ class MemoryBackend:
             for distance, record in nearest[: query.limit]
         ]
         return QueryResult(matches=matches, complete=True)
+
+    def prepare_query(self, collection: Collection, query: PlainQuery) -> PreparedQuery:
+        """The query; nothing of it can be worked out ahead."""
+        return _PreparedQuery(self, collection, query)
 
     async def fetch(self, collection: Collection, ids: Sequence[str], deadline: Deadline) -> list[Record]:
         """The records with these ids that exist, each once."""
@@ -175,3 +181,19 @@ def _own(record: Record) -> Record:
 def _rank(distance: float, record_id: str) -> tuple[bool, float, str]:
     unordered = math.isnan(distance)
     return unordered, 0.0 if unordered else distance, record_id
+
+
+@dataclass(frozen=True, slots=True)
+class _PreparedQuery:
+    backend: MemoryBackend
+    collection: Collection
+    query: PlainQuery
+
+    async def run(self, vector: bytes, deadline: Deadline) -> list[Match]:
+        query = Query(
+            vector=np.frombuffer(vector, ">f4").astype(np.float32),
+            limit=self.query.limit,
+            metric=self.query.metric,
+            include_metadata=self.query.include_metadata,
+        )
+        return (await self.backend.query(self.collection, query, deadline)).matches

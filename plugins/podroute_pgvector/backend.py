@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
+from podroute_router.backend import PreparedQuery
 from podroute_router.config import Config, Database
 from podroute_router.domain import (
     Collection,
@@ -14,6 +15,7 @@ from podroute_router.domain import (
     HnswIndex,
     Index,
     IndexProgress,
+    PlainQuery,
     Query,
     QueryResult,
     Record,
@@ -75,6 +77,10 @@ class PgvectorBackend:
     async def query(self, collection: Collection, query: Query, deadline: Deadline) -> QueryResult:
         """See `backend.Backend`."""
         return await _of(collection.placement.pod, self._access).query(_relations(collection), query, deadline)
+
+    def prepare_query(self, collection: Collection, query: PlainQuery) -> PreparedQuery | None:
+        """See `backend.QueryPreparer`."""
+        return _of(collection.placement.pod, self._access).prepare_query(_relations(collection), query)
 
     async def fetch(self, collection: Collection, ids: Sequence[str], deadline: Deadline) -> list[Record]:
         """See `backend.Backend`."""

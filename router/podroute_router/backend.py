@@ -18,6 +18,8 @@ from podroute_router.domain import (
     HnswIndex,
     Index,
     IndexProgress,
+    Match,
+    PlainQuery,
     Query,
     QueryResult,
     Record,
@@ -68,6 +70,30 @@ class Backend(Protocol):
 
     async def close(self) -> None:
         """Lets go of every connection."""
+        ...
+
+
+class PreparedQuery(Protocol):
+    """A plain query of one collection with all but its vector worked out."""
+
+    async def run(self, vector: bytes, deadline: Deadline) -> list[Match] | None:
+        """The records nearest to a vector, in any order, or None where `Backend.query` has to serve this one.
+
+        It keeps its deadline by itself.
+
+        Args:
+            vector: finite components, as many as the collection's dimension, as big-endian float32.
+            deadline: the call's.
+        """
+        ...
+
+
+@runtime_checkable
+class QueryPreparer(Protocol):
+    """A backend that serves plain queries, one like the other, for less than `Backend.query` costs."""
+
+    def prepare_query(self, collection: Collection, query: PlainQuery) -> PreparedQuery | None:
+        """The query prepared, or None where it cannot be, as yet or at all. It is used until the shard map changes."""
         ...
 
 

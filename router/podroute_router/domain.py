@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,7 +115,15 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Match:
+class PlainQuery:
+    """A query for the nearest records and nothing else: no filter, no search parameters, no vectors in the answer."""
+
+    limit: int
+    metric: Metric
+    include_metadata: bool
+
+
+class Match(NamedTuple):
     """One neighbour. `metadata` is None and `vector` is None unless they were asked for."""
 
     id: str

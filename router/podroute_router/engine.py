@@ -5,26 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from operator import lt
 from typing import Protocol, TypeVar
 
 import numpy as np
 
-from podroute_router.backend import Backend, Backends
+from podroute_router.backend import Backend, Backends, PreparedQuery, QueryPreparer
 from podroute_router.domain import (
     AccessPath,
     Collection,
     Deadline,
     Match,
+    PlainQuery,
     Query,
     QueryResult,
     Record,
     Route,
     Search,
+    SearchParams,
     Selection,
     Vector,
 )
-from podroute_router.errors import InvalidArgument, NotFound, Unreachable, Unsupported
+from podroute_router.errors import InvalidArgument, NotFound, PodrouteError, Unreachable, Unsupported
 from podroute_router.filters import Filter
 from podroute_router.shard_map import ShardMap
 
@@ -54,6 +57,16 @@ async def find_collection(maps: MapSource, name: str, deadline: Deadline) -> tup
     if name not in shard_map.collections:  # another router may just have made it
         shard_map = await maps.refresh(deadline)
     return shard_map.collection(name), shard_map
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedRoute:
+    """Where plain queries of a kind go, as long as the shard map stays what it is."""
+
+    shard_map: ShardMap
+    route: Route
+    dimension: int
+    query: PreparedQuery
 
 
 class Engine:
@@ -101,6 +114,38 @@ class Engine:
         query = _as_query(search, search.target, found)
         result, route = await self._serve(found, shard_map, path, lambda backend: backend.query(found, query, deadline))
         return _finish(result, search), route
+
+    def prepare(self, collection: str, search: Search, path: AccessPath) -> PreparedRoute | None:
+        """The way of all searches that differ from this one in their vectors only; None where `query` is their way.
+
+        What comes that way is in any order.
+        """
+        shard_map = self._maps.current
+        found = shard_map.collections.get(collection)
+        if found is None or not _is_plain(search):
+            return None
+        if path is AccessPath.AUTO:
+            path = self._paths(found.placement.pod)[0]
+        backend = self._backends.get(path)
+        if not isinstance(backend, QueryPreparer):
+            return None
+        query = PlainQuery(
+            limit=search.limit, metric=search.metric or found.metric, include_metadata=search.include_metadata
+        )
+        try:
+            prepared = backend.prepare_query(found, query)
+        except PodrouteError:
+            return None  # `query` says what is wrong
+        if prepared is None:
+            return None
+        route = self._route(found, shard_map, path)
+        return PreparedRoute(shard_map=shard_map, route=route, dimension=found.dimension, query=prepared)
+
+    def is_current(self, prepared: PreparedRoute, path: AccessPath) -> bool:
+        """True where a search on that path would be prepared the same way again."""
+        if self._maps.current is not prepared.shard_map:
+            return False
+        return path is not AccessPath.AUTO or prepared.route.path is self._paths(prepared.route.pods[0])[0]
 
     async def fetch(
         self, collection: str, ids: Sequence[str], path: AccessPath, deadline: Deadline
@@ -202,9 +247,25 @@ async def _query_by_id(backend: Backend, collection: Collection, search: Search,
     return _finish(replace(result, matches=others), search)
 
 
+def _is_plain(search: Search) -> bool:
+    return (
+        not isinstance(search.target, str)
+        and search.filter is None
+        and search.max_distance is None
+        and search.params == SearchParams()
+        and not search.include_vector
+    )
+
+
+def nearest_first(matches: list[Match]) -> list[Match]:
+    """By distance, ties by id, NaN last. Most often they are so already, and no two have the same distance."""
+    distances = [match.distance for match in matches]
+    return matches if all(map(lt, distances, distances[1:])) else sorted(matches, key=_rank)
+
+
 def _finish(result: QueryResult, search: Search) -> QueryResult:
     """Sorted, cut to the limit and trimmed to the greatest distance."""
-    matches = sorted(result.matches, key=_rank)[: search.limit]
+    matches = nearest_first(result.matches)[: search.limit]
     if search.max_distance is not None:
         matches = [match for match in matches if match.distance <= search.max_distance]
     return QueryResult(matches=matches, complete=result.complete)

@@ -86,6 +86,11 @@ class DeadlineExceeded(PodrouteError):
     """The call's time ran out; what it began may still happen."""
 
 
+def deadline_passed(facts: Mapping[str, object] | None = None) -> DeadlineExceeded:
+    """What a call ends with whose own deadline ran out."""
+    return DeadlineExceeded("DEADLINE_EXCEEDED", "the call's deadline passed", facts=facts)
+
+
 class Unavailable(PodrouteError):
     """A database did not serve the call."""
 

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
-from podroute_router.backend import Backend
-from podroute_router.domain import Collection, Deadline, Query, QueryResult, Record, Selection
-from podroute_router.errors import DeadlineExceeded, ResourceExhausted
+from podroute_router.backend import Backend, PreparedQuery, QueryPreparer
+from podroute_router.domain import (
+    Collection,
+    Deadline,
+    Match,
+    PlainQuery,
+    Query,
+    QueryResult,
+    Record,
+    Selection,
+)
+from podroute_router.errors import ResourceExhausted, deadline_passed
 from podroute_router.filters import Filter
 
 T = TypeVar("T")
@@ -34,7 +43,7 @@ async def within(deadline: Deadline, call: Coroutine[Any, Any, T], **facts: obje
         raise
     if not done:
         _abandon(task)
-        raise _too_late(facts)
+        raise deadline_passed(facts)
     return task.result()
 
 
@@ -44,11 +53,7 @@ async def _cancelled_at(deadline: Deadline, call: Coroutine[Any, Any, T], **fact
         async with asyncio.timeout(deadline.remaining_s()):
             return await call
     except TimeoutError as error:
-        raise _too_late(facts) from error
-
-
-def _too_late(facts: Mapping[str, object]) -> DeadlineExceeded:
-    return DeadlineExceeded("DEADLINE_EXCEEDED", "the call's deadline passed", facts=facts)
+        raise deadline_passed(facts) from error
 
 
 def _abandon(task: asyncio.Task[Any]) -> None:
@@ -95,6 +100,10 @@ class Wrapper:
         """See `backend.Backend`."""
         return await self._around(collection, deadline, lambda: self._inner.count(collection, filter, deadline))
 
+    def prepare_query(self, collection: Collection, query: PlainQuery) -> PreparedQuery | None:
+        """See `backend.QueryPreparer`."""
+        return self._inner.prepare_query(collection, query) if isinstance(self._inner, QueryPreparer) else None
+
     async def close(self) -> None:
         """See `backend.Backend`."""
         await self._inner.close()
@@ -124,8 +133,13 @@ class CallsBounded(Wrapper):
         self._limit = limit
         self._in_flight: Counter[str] = Counter()
 
-    async def _around(self, collection: Collection, _: Deadline, call: Call[T]) -> T:
-        pod = collection.placement.pod
+    def prepare_query(self, collection: Collection, query: PlainQuery) -> PreparedQuery | None:
+        """See `backend.QueryPreparer`."""
+        prepared = super().prepare_query(collection, query)
+        return None if prepared is None else _BoundedQuery(prepared, self, collection.placement.pod)
+
+    def enter(self, pod: str) -> None:
+        """A call of a pod begins; raises ResourceExhausted where there are too many."""
         if self._in_flight[pod] >= self._limit:
             raise ResourceExhausted(
                 "POD_BUSY",
@@ -134,7 +148,32 @@ class CallsBounded(Wrapper):
                 retry_after_s=0.1,
             )
         self._in_flight[pod] += 1
+
+    def leave(self, pod: str) -> None:
+        """A call of a pod ended."""
+        self._in_flight[pod] -= 1
+
+    async def _around(self, collection: Collection, _: Deadline, call: Call[T]) -> T:
+        pod = collection.placement.pod
+        self.enter(pod)
         try:
             return await call()
         finally:
-            self._in_flight[pod] -= 1
+            self.leave(pod)
+
+
+class _BoundedQuery:
+    """A prepared query that counts among the calls of its pod."""
+
+    def __init__(self, inner: PreparedQuery, bound: CallsBounded, pod: str) -> None:
+        self._inner = inner
+        self._bound = bound
+        self._pod = pod
+
+    async def run(self, vector: bytes, deadline: Deadline) -> list[Match] | None:
+        """See `backend.PreparedQuery`."""
+        self._bound.enter(self._pod)
+        try:
+            return await self._inner.run(vector, deadline)
+        finally:
+            self._bound.leave(self._pod)

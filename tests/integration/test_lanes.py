@@ -13,8 +13,9 @@ import pytest
 from podroute_router.config import Database
 from podroute_router.domain import Deadline
 from podroute_router.embedded import Cluster
-from podroute_router.errors import Unavailable, Unreachable
+from podroute_router.errors import DeadlineExceeded
 from podroute_router.postgres.connection import PREPARED_MAX
+from podroute_router.postgres.lane import Answer
 from podroute_router.postgres.lanes import Lanes, NoLane
 from podroute_router.postgres.pool import Pool
 
@@ -37,8 +38,20 @@ def int4(number: int) -> bytes:
     return struct.pack(">i", number)
 
 
+async def answered(opened: Lanes, statement: str, value: bytes, seconds: float = 10.0) -> Answer:
+    """Reads again where there was no lane, as a caller would take another way."""
+    deadline = Deadline.after(seconds)
+    while True:
+        try:
+            return await opened.read(statement, (value,), deadline)
+        except NoLane:
+            if not deadline.remaining_s():
+                raise
+            await asyncio.sleep(0.005)
+
+
 async def read(opened: Lanes, statement: str, number: int, seconds: float = 10.0) -> tuple[int, int]:
-    answer = await opened.read(statement, (int4(number),), Deadline.after(seconds))
+    answer = await answered(opened, statement, int4(number), seconds)
     value, pid = (answer.result.get_value(0, column) for column in (0, 1))
     return struct.unpack(">i", value or b"")[0], struct.unpack(">i", pid or b"")[0]
 
@@ -58,7 +71,7 @@ async def test_each_call_gets_its_own_answer_over_few_connections(cluster: Clust
 async def test_large_requests_and_answers_go_through_in_pieces(cluster: Cluster) -> None:
     async with lanes(cluster, size=1) as opened:
         text = b"x" * 3_000_000
-        answers = await asyncio.gather(*(opened.read("select $1::text", (text,), Deadline.after(20)) for _ in range(8)))
+        answers = await asyncio.gather(*(answered(opened, "select $1::text", text, 20) for _ in range(8)))
         assert [answer.result.get_value(0, 0) for answer in answers] == [text] * 8
 
 
@@ -77,7 +90,7 @@ async def test_an_error_is_its_own_callers_only(cluster: Cluster) -> None:
         assert (await read(opened, NUMBER, 7))[0] == 7
 
 
-async def test_a_read_whose_connection_is_closed_is_sent_again(cluster: Cluster) -> None:
+async def test_a_read_whose_connection_is_closed_can_be_sent_again(cluster: Cluster) -> None:
     async with lanes(cluster, size=1) as opened:
         _, pid = await read(opened, NUMBER, 0)
         slow = "select $1::int4, pg_backend_pid() from pg_sleep(0.3)"
@@ -123,20 +136,42 @@ async def test_a_lane_that_prepared_much_is_replaced(cluster: Cluster) -> None:
         assert len(pids) == 3
 
 
-async def test_a_server_that_is_not_there_is_unreachable(cluster: Cluster) -> None:
-    async with lanes(cluster, port=1) as opened:
-        with pytest.raises(Unreachable):
-            await read(opened, NUMBER, 1)
+async def test_a_read_ends_at_its_deadline_and_those_behind_it_are_served(cluster: Cluster) -> None:
+    async with lanes(cluster, size=1) as opened:
+        await read(opened, NUMBER, 0)
+        late = asyncio.create_task(read(opened, "select $1::int4, 1 from pg_sleep(30)", 1, 0.4))
+        await asyncio.sleep(0.05)
+        behind = [asyncio.create_task(read(opened, NUMBER, i)) for i in range(10)]
+        began = time.perf_counter()
+        with pytest.raises(DeadlineExceeded) as caught:
+            await late
+        assert caught.value.reason == "DEADLINE_EXCEEDED"
+        assert caught.value.facts == {"pod": "beta"}
+        assert time.perf_counter() - began < 0.5
+        assert [value for value, _ in await asyncio.gather(*behind)] == list(range(10))
 
 
-async def test_without_a_place_there_is_no_lane(cluster: Cluster) -> None:
-    async with lanes(cluster, size=0) as opened:
-        with pytest.raises(NoLane):
-            await read(opened, NUMBER, 1)
+async def test_a_short_deadline_harms_no_neighbour(cluster: Cluster) -> None:
+    async with lanes(cluster, size=1) as opened:
+        _, pid = await read(opened, NUMBER, 0)
+        slow = "select $1::int4, pg_backend_pid() from pg_sleep(0.2)"
+        first = asyncio.create_task(read(opened, slow, 1))
+        hasty = asyncio.create_task(read(opened, NUMBER, 2, 0.03))
+        assert await first == (1, pid)
+        with pytest.raises(DeadlineExceeded):
+            await hasty
+        assert await read(opened, NUMBER, 3) == (3, pid)
 
 
-async def test_closed_lanes_say_so(cluster: Cluster) -> None:
+async def test_no_read_waits_for_a_connection(cluster: Cluster) -> None:
+    for size, port in ((2, None), (2, 1), (0, None)):
+        async with lanes(cluster, size=size, port=port) as opened:
+            with pytest.raises(NoLane):
+                await opened.read(NUMBER, (int4(1),), Deadline.after(10))
+
+
+async def test_closed_lanes_are_none(cluster: Cluster) -> None:
     async with lanes(cluster) as opened:
         await read(opened, NUMBER, 1)
-    with pytest.raises((Unavailable, NoLane)):
-        await read(opened, NUMBER, 1)
+    with pytest.raises(NoLane):
+        await opened.read(NUMBER, (int4(1),), Deadline.after(10))

@@ -14,7 +14,7 @@ from podroute_router.api.call_log import CallLog
 from podroute_router.api.draining import CallsInFlight
 from podroute_router.api.status import DETAILS_KEY, code_of, internal_error, to_status
 from podroute_router.domain import Deadline
-from podroute_router.errors import DeadlineExceeded, InvalidArgument, PodrouteError, ResourceExhausted
+from podroute_router.errors import InvalidArgument, PodrouteError, ResourceExhausted, deadline_passed
 
 MAX_DEADLINE_S = 7 * 24 * 3600.0
 """A caller's deadline counts up to a week: PostgreSQL's timeouts end at 24 days."""
@@ -173,7 +173,7 @@ def _tell_cancelled(log: CallLog, deadline: Deadline, error: CancelledError) -> 
     if deadline.remaining_s() > 0:
         log.cancelled()
     else:
-        log.failed(DeadlineExceeded("DEADLINE_EXCEEDED", "the call's deadline passed"), error)
+        log.failed(deadline_passed(), error)
 
 
 async def _abort(context: Context, error: Exception, log: CallLog) -> Never:

@@ -14,6 +14,7 @@ from podroute_router.domain import (
     Collection,
     Index,
     IndexProgress,
+    Match,
     Metric,
     QueryResult,
     Record,
@@ -51,12 +52,19 @@ def from_route(route: Route) -> route_pb2.Route:
 
 def from_query(result: QueryResult, route: Route) -> vector_service_pb2.QueryResponse:
     """The matches in the order of the result."""
-    response = vector_service_pb2.QueryResponse(route=from_route(route), complete=result.complete)
+    return from_matches(result.matches, from_route(route), complete=result.complete)
+
+
+def from_matches(
+    matches: Iterable[Match], route: route_pb2.Route, *, complete: bool
+) -> vector_service_pb2.QueryResponse:
+    """The matches in their order."""
+    response = vector_service_pb2.QueryResponse(route=route, complete=complete)
     add = response.matches.add
-    for match in result.matches:
-        message = add(id=match.id, distance=match.distance, metadata=match.metadata)
-        if match.vector is not None:
-            _fill(message.vector, match.vector)
+    for record_id, distance, metadata, vector in matches:
+        message = add(id=record_id, distance=distance, metadata=metadata)
+        if vector is not None:
+            _fill(message.vector, vector)
     return response
 
 

@@ -10,6 +10,7 @@ from podroute.v1 import collection_service_pb2, shard_map_service_pb2, vector_se
 
 from podroute_router.api import requests, responses
 from podroute_router.api.filter_requests import to_filter
+from podroute_router.api.plain_queries import PlainQueries
 from podroute_router.api.slices import in_slices
 from podroute_router.api.upsert_stream import Take, UpsertStream
 from podroute_router.collections import Collections
@@ -31,6 +32,7 @@ class VectorService:
 
     def __init__(self, engine: Engine, limits: Limits, *, request_s: float, stopping: asyncio.Event) -> None:
         self._engine = engine
+        self._plain_queries = PlainQueries(engine)
         self._limits = limits
         self._request_s = request_s
         self._stopping = stopping
@@ -59,9 +61,13 @@ class VectorService:
         self, request: vector_service_pb2.QueryRequest, deadline: Deadline
     ) -> vector_service_pb2.QueryResponse:
         """Finds the nearest records."""
+        response = await self._plain_queries.answer(request, deadline)
+        if response is not None:
+            return response
         collection, path = check_collection_name(request.collection, "collection"), requests.to_path(request.path)
         search = requests.to_search(request, self._limits)
         result, route = await self._engine.query(collection, search, path, deadline)
+        self._plain_queries.learn(request, search, path)
         return responses.from_query(result, route)
 
     async def fetch(

@@ -14,15 +14,15 @@ from dataclasses import dataclass
 
 import psycopg
 
-from podroute_router.domain import Deadline, Match, Query, QueryResult, Record, Selection
+from podroute_router.domain import Deadline, Match, PlainQuery, Query, QueryResult, Record, Selection
 from podroute_router.errors import Aborted
 from podroute_router.filters import Filter
 from podroute_router.postgres.arrays import set_element_type, text_array, vector_array
 from podroute_router.postgres.connection import Connection, Row
-from podroute_router.postgres.lanes import Lanes, NoLane
+from podroute_router.postgres.lane_query import LaneQuery
+from podroute_router.postgres.lanes import Lanes
 from podroute_router.postgres.pace import Pace
 from podroute_router.postgres.pool import Pool
-from podroute_router.postgres.wire import matches_of, vector_parameter
 from podroute_router.sql import statements
 from podroute_router.sql.filters import compile_filter
 from podroute_router.sql.statements import Relation
@@ -125,28 +125,30 @@ class TableAccess:
             rows = await _read(connection, statement, compile_filter(filter) if filter is not None else ())
         return int(rows[0][0])
 
+    def prepare_query(self, relations: Relations, query: PlainQuery) -> LaneQuery | None:
+        """The query over lanes; None where its answer may be large, or no connection has told yet where pgvector is."""
+        if self._vector_schema is None or query.limit > LANE_LIMIT:
+            return None
+        statement = statements.query(
+            relations.read,
+            self._vector_schema,
+            query.metric,
+            query.limit,
+            filtered=False,
+            exact=False,
+            include_metadata=query.include_metadata,
+            include_vector=False,
+        )
+        return LaneQuery(
+            statement,
+            limit=query.limit,
+            include_metadata=query.include_metadata,
+            lanes=self._lanes,
+            pace=self._pace,
+        )
+
     async def query(self, relations: Relations, query: Query, deadline: Deadline) -> QueryResult:
         """The nearest records; an exact pass follows where an index stopped short of the limit."""
-        matches = await self._query_over_lane(relations, query, deadline)
-        if matches is not None and len(matches) == query.limit:
-            return QueryResult(matches=matches, complete=True)
-        return await self._query_over_pool(relations, query, deadline)
-
-    async def _query_over_lane(self, relations: Relations, query: Query, deadline: Deadline) -> list[Match] | None:
-        """The nearest records where the query is known to be short, else None."""
-        if self._vector_schema is None or not _may_be_short(query):
-            return None
-        statement = _query_statement(self._vector_schema, relations, query, exact=False)
-        if not self._pace.is_short(statement):
-            return None
-        try:
-            answer = await self._lanes.read(statement, (vector_parameter(query.vector),), deadline)
-        except NoLane:
-            return None
-        self._pace.took(statement, answer.seconds)
-        return matches_of(answer.result, include_metadata=query.include_metadata)
-
-    async def _query_over_pool(self, relations: Relations, query: Query, deadline: Deadline) -> QueryResult:
         parameters: tuple[object, ...] = (query.vector,)
         if query.filter is not None:
             parameters += compile_filter(query.filter)
@@ -167,17 +169,6 @@ class TableAccess:
                 complete = found is not None
                 rows = rows if found is None else found
         return QueryResult(matches=[_match(row, query) for row in rows], complete=complete)
-
-
-def _may_be_short(query: Query) -> bool:
-    """Neither does the pod work long on it, nor is the answer large: it may stand before others on a lane."""
-    return (
-        query.filter is None
-        and not query.params.exact
-        and query.params.ef_search is None
-        and query.limit <= LANE_LIMIT
-        and not query.include_vector
-    )
 
 
 def _query_statement(vector_schema: str, relations: Relations, query: Query, *, exact: bool) -> str:

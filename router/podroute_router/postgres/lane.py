@@ -19,7 +19,10 @@ from psycopg.pq.abc import PGresult
 from podroute_router.postgres.connection import PREPARED_MAX, Connection
 
 STALL_S = 0.25
-"""A lane whose first statement gets no answer for so long, while a caller gives up, is left."""
+"""A lane whose first statement gets no answer for so long, when a caller has given up, is left."""
+
+TICK_S = 0.02
+"""How often a lane looks for statements whose time has run out: one timer for all of them, not one for each."""
 
 
 class LaneLost(Exception):
@@ -38,6 +41,7 @@ class Answer:
 class _Sent:
     answer: asyncio.Future[Answer]
     statement: str
+    until: float
     result: PGresult | None = None
 
 
@@ -59,6 +63,7 @@ class Lane:
         self._names: dict[str, bytes] = {}
         self._named = 0
         self._turn_began = 0.0
+        self._is_ticking = False
         self._is_writing = False
         self._is_open = True
         self._is_retiring = False
@@ -75,16 +80,26 @@ class Lane:
         """True where it has prepared as many statements as a connection should hold."""
         return self._named >= PREPARED_MAX
 
-    def send(self, statement: str, values: Sequence[bytes | None]) -> asyncio.Future[Answer]:
-        """Sends a statement with binary parameters. The future fails with LaneLost, and may be cancelled."""
+    def send(self, statement: str, values: Sequence[bytes | None], until: float) -> asyncio.Future[Answer]:
+        """Sends a statement with binary parameters.
+
+        The future may be cancelled. It fails with LaneLost, or with TimeoutError at most `TICK_S` after `until`.
+
+        Args:
+            statement: with placeholders $1, $2 …
+            values: of the placeholders, in PostgreSQL's binary format.
+            until: when to give up, on the monotonic clock.
+        """
         answer: asyncio.Future[Answer] = self._loop.create_future()
         if not self._is_open:
             answer.set_exception(LaneLost())
             return answer
-        answer.add_done_callback(self._on_done)
         if not self._sent:
             self._turn_began = time.monotonic()
-        self._sent.append(_Sent(answer, statement))
+        if not self._is_ticking:
+            self._is_ticking = True
+            self._loop.call_later(TICK_S, self._tick)
+        self._sent.append(_Sent(answer, statement, until))
         try:
             name = self._names.get(statement)
             if name is None:
@@ -119,10 +134,22 @@ class Lane:
                 sent.answer.set_exception(LaneLost())
         self._on_close(self)
 
-    def _on_done(self, answer: asyncio.Future[Answer]) -> None:
-        """A caller that gives up while nothing moves takes the lane down: the others are sent again elsewhere."""
-        if answer.cancelled() and self._sent and time.monotonic() - self._turn_began > STALL_S:
+    def _tick(self) -> None:
+        """Callers whose time has run out are told.
+
+        Where one has given up while nothing moves the lane is left: the others are sent again elsewhere.
+        """
+        self._is_ticking = False
+        now, has_given_up = time.monotonic(), False
+        for sent in self._sent:
+            if not sent.answer.done() and sent.until <= now:
+                sent.answer.set_exception(TimeoutError())
+            has_given_up = has_given_up or sent.answer.done()
+        if has_given_up and now - self._turn_began > STALL_S:
             self.close()
+        elif self._sent:
+            self._is_ticking = True
+            self._loop.call_later(TICK_S, self._tick)
 
     def _flush(self) -> None:
         is_unsent = bool(self._pgconn.flush())

@@ -9,7 +9,7 @@ from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
 
 from podroute_router.domain import Deadline
-from podroute_router.errors import PodrouteError, Unavailable
+from podroute_router.errors import PodrouteError, deadline_passed
 from podroute_router.postgres.connection import wait_for_end
 from podroute_router.postgres.connector import Connector
 from podroute_router.postgres.errors import STALE_SESSION, translate
@@ -19,8 +19,12 @@ NOT_PREPARED = "26000"
 """The statement that should have prepared it failed; the next attempt prepares it itself."""
 
 
+GROWTH_S = 60.0
+"""A lane in the making is given up after that; the connector's own bound is less by default."""
+
+
 class NoLane(Exception):
-    """Every place is taken by a connection that the server has not let go of yet; take another way."""
+    """There is none now, or it was lost before the answer. A read can take another way."""
 
 
 class Lanes:
@@ -41,24 +45,31 @@ class Lanes:
         self._lanes: list[Lane] = []
         self._lingering: set[asyncio.Task[None]] = set()
         self._growing: asyncio.Task[None] | None = None
-        self._opening = asyncio.Lock()
         self._closed = False
 
     async def read(self, statement: str, values: Sequence[bytes | None], deadline: Deadline) -> Answer:
-        """The statement's rows. It is sent a second time where the connection had to be closed under it.
+        """The statement's rows, over the lane with the fewest statements under way. It never waits for a connection.
 
         Raises:
-            NoLane: there is no lane, and no place for one.
-            PodrouteError: the database cannot be reached, or reports an error.
+            NoLane: there is no lane now, one may be in the making; or the connection was closed under the statement.
+            DeadlineExceeded: no answer came in time.
+            PodrouteError: the database reports an error.
         """
+        lane = self._ready()
         try:
-            return await self._read_once(statement, values, deadline)
-        except LaneLost:
-            pass
-        try:
-            return await self._read_once(statement, values, deadline)
+            answer = await lane.send(statement, values, deadline.at)
         except LaneLost as error:
-            raise Unavailable("CONNECTION_LOST", "the connection was lost", facts=self._facts) from error
+            raise NoLane from error
+        except TimeoutError as error:
+            raise deadline_passed(self._facts) from error
+        if answer.result.status == ExecStatus.TUPLES_OK:
+            return answer
+        reported = error_from_result(answer.result)
+        if reported.sqlstate in STALE_SESSION:
+            lane.close()
+        if reported.sqlstate == NOT_PREPARED:
+            raise NoLane
+        raise translate(reported, self._facts, writes=False, lost=False) from reported
 
     async def close(self) -> None:
         """Closes all lanes."""
@@ -70,52 +81,33 @@ class Lanes:
             self._lanes[-1].close()
         await asyncio.gather(*self._lingering, return_exceptions=True)
 
-    async def _read_once(self, statement: str, values: Sequence[bytes | None], deadline: Deadline) -> Answer:
-        lane = await self._lane(deadline)
-        answer = await lane.send(statement, values)
-        if answer.result.status == ExecStatus.TUPLES_OK:
-            return answer
-        error = error_from_result(answer.result)
-        if error.sqlstate in STALE_SESSION:
-            lane.close()
-        if error.sqlstate == NOT_PREPARED:
-            raise LaneLost
-        raise translate(error, self._facts, writes=False, lost=False) from error
-
-    async def _lane(self, deadline: Deadline) -> Lane:
+    def _ready(self) -> Lane:
         """The lane with the fewest statements under way; where all have some, one more is made on the side."""
-        if not self._lanes:
-            async with self._opening:
-                if not self._lanes:
-                    await self._open(deadline)
-        lane = min(self._lanes, key=_depth)
-        if lane.is_full:
+        lane = min(self._lanes, key=_depth, default=None)
+        if lane is not None and lane.is_full:
             self._lanes.remove(lane)
             lane.retire()
-            return await self._lane(deadline)
-        if lane.depth and self._has_room() and (self._growing is None or self._growing.done()):
-            self._growing = asyncio.create_task(self._grow(deadline))
+            return self._ready()
+        if lane is None or lane.depth:
+            self._grow()
+        if lane is None:
+            raise NoLane
         return lane
 
-    def _has_room(self) -> bool:
-        return not self._closed and len(self._lanes) + len(self._lingering) < self._size
+    def _grow(self) -> None:
+        is_growing = self._growing is not None and not self._growing.done()
+        if not self._closed and not is_growing and len(self._lanes) + len(self._lingering) < self._size:
+            self._growing = asyncio.create_task(self._open())
 
-    async def _grow(self, deadline: Deadline) -> None:
-        async with self._opening:
-            if self._has_room():
-                try:
-                    await self._open(deadline)
-                except (PodrouteError, NoLane):
-                    return  # there are others, and a call that finds none says what is wrong
-
-    async def _open(self, deadline: Deadline) -> None:
-        if not self._has_room():
-            raise NoLane
-        connection = await self._connector.connect(deadline)
+    async def _open(self) -> None:
+        try:
+            connection = await self._connector.connect(Deadline.after(GROWTH_S))
+        except PodrouteError:
+            return  # the call that takes the other way meanwhile says what is wrong
         if self._closed:
             connection.discard()
-            raise Unavailable("SHUTTING_DOWN", "the router is shutting down", facts=self._facts)
-        self._lanes.append(Lane(connection, self._forget))
+        else:
+            self._lanes.append(Lane(connection, self._forget))
 
     def _forget(self, lane: Lane) -> None:
         if lane in self._lanes:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import struct
 
-import numpy as np
 from psycopg.pq.abc import PGresult
 
-from podroute_router.domain import Match, Vector
+from podroute_router.domain import Match
 
 _float8 = struct.Struct(">d").unpack
 _vector_head = struct.Struct(">HH").pack
-_BIG_ENDIAN = np.dtype(">f4")
 
 
-def vector_parameter(vector: Vector) -> bytes:
-    """pgvector's binary form: dimension, an unused word, and the components."""
-    return _vector_head(len(vector), 0) + vector.astype(_BIG_ENDIAN).tobytes()
+def vector_parameter(components: bytes) -> bytes:
+    """pgvector's binary form: dimension, an unused word, and the components, which are big-endian float32."""
+    return _vector_head(len(components) // 4, 0) + components
 
 
 def matches_of(result: PGresult, *, include_metadata: bool) -> list[Match]:
@@ -25,13 +23,13 @@ def matches_of(result: PGresult, *, include_metadata: bool) -> list[Match]:
     if include_metadata:
         return [
             Match(
-                id=_text(value(row, 0)),
-                distance=_float8(value(row, 1) or b"")[0],
-                metadata=_text(value(row, 2))[1:],  # the first byte is the version of jsonb's format
+                _text(value(row, 0)),
+                _float8(value(row, 1) or b"")[0],
+                _text(value(row, 2))[1:],  # the first byte is the version of jsonb's format
             )
             for row in range(result.ntuples)
         ]
-    return [Match(id=_text(value(row, 0)), distance=_float8(value(row, 1) or b"")[0]) for row in range(result.ntuples)]
+    return [Match(_text(value(row, 0)), _float8(value(row, 1) or b"")[0]) for row in range(result.ntuples)]
 
 
 def _text(data: bytes | None) -> str:
