@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import psycopg
 from collation import dictionary_locale
-from podroute_router.embedded import Cluster
+from podroute_router.embedded import Cluster, Server
 from podroute_router.postgres.prepare import prepare
 from podroute_router.postgres.scram import verifier
 
@@ -27,25 +30,48 @@ def prepared_cluster() -> Iterator[Cluster]:
     """
     with (
         dictionary_locale() as locale,
-        Cluster(pods=PODS, ephemeral=True, fsync=False, locale=locale.name, environment=locale.environment) as cluster,
+        Cluster(
+            pods=PODS,
+            ephemeral=True,
+            fsync=False,
+            locale=locale.name,
+            environment=locale.environment,
+            settings={"shared_buffers": "64MB"},  # each dropped table has a session look through all of it
+        ) as cluster,
     ):
         for server in cluster.servers.values():
             _prepare(cluster, server.admin_conninfo(server.database), primary=server is cluster.primary)
         yield cluster
+        for server in cluster.servers.values():
+            os.kill(server.pid, signal.SIGQUIT)  # at once: what a checkpoint would write is thrown away
 
 
-@contextmanager
-def separate_primary(cluster: Cluster) -> Iterator[str]:
+def new_database(server: Server) -> str:
+    """Another database on the server: its name. It goes with the server, at the session's end.
+
+    Dropping one waits for every session of the server to answer, also for one that is about to log in from this very
+    process: whose event loop may stand still meanwhile, for as long as a login may take.
+    """
+    name = f"database_{next(_numbers)}"
+    with psycopg.connect(server.admin_conninfo(), autocommit=True) as admin:
+        admin.execute(f"create database {name}".encode())
+    return name
+
+
+def separate_primary(cluster: Cluster) -> str:
     """Another database on the primary's server, prepared as primary and pod: its name.
 
     For those who bring shard maps of their own; they would quarrel with the session's router over one primary.
     """
-    name = f"primary_{next(_numbers)}"
-    with psycopg.connect(cluster.primary.admin_conninfo(), autocommit=True) as admin:
-        admin.execute(f"create database {name}".encode())
-        _prepare(cluster, cluster.primary.admin_conninfo(name), primary=True)
-        yield name
-        admin.execute(f"drop database {name} with (force)".encode())
+    name = new_database(cluster.primary)
+    _prepare(cluster, cluster.primary.admin_conninfo(name), primary=True)
+    return name
+
+
+@cache
+def kept_verifier(role: str, password: str) -> str:
+    """The role's verifier, computed once: it takes a fifth of a second, on purpose."""
+    return verifier(role, password)
 
 
 def router_values(cluster: Cluster, *, primary: str | None = None) -> dict[str, Any]:
@@ -62,5 +88,5 @@ def router_values(cluster: Cluster, *, primary: str | None = None) -> dict[str, 
 
 
 def _prepare(cluster: Cluster, admin_conninfo: str, *, primary: bool) -> None:
-    secret = verifier(cluster.router_role, cluster.router_password_file.read_text(encoding="utf-8").strip())
+    secret = kept_verifier(cluster.router_role, cluster.router_password_file.read_text(encoding="utf-8").strip())
     prepare(admin_conninfo, role=cluster.router_role, verifier=secret, pod=True, primary=primary)

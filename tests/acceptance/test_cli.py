@@ -10,9 +10,11 @@ import subprocess
 import sys
 import uuid
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
+import click
 import podroute
 import podroute_command
 import psycopg
@@ -20,7 +22,7 @@ import pytest
 import pytest_asyncio
 from click.testing import CliRunner, Result
 from podroute_router import __version__
-from podroute_router.cli.root import root
+from podroute_router.cli.root import COMMANDS, root
 from podroute_router.embedded import Cluster
 from podroute_router.server import Router
 from servers import router_values
@@ -187,24 +189,57 @@ def test_serve_runs_a_router_until_sigterm(cluster: Cluster, tmp_path: Path) -> 
         assert serve.out == ""
 
 
-def test_serve_says_in_one_line_why_it_cannot(cluster: Cluster, tmp_path: Path) -> None:
+def test_serve_says_in_one_line_what_is_wrong_with_its_configuration(tmp_path: Path) -> None:
     odd = tmp_path / "odd.toml"
     odd.write_text("[router]\nlisten_on = 'x'\n")
-    working = configuration(cluster, tmp_path)
+    for config, said in (
+        ("/nowhere/podroute.toml", "/nowhere/podroute.toml: No such file or directory"),
+        (odd, "router.listen_on"),
+    ):
+        outcome = CliRunner().invoke(root, ["serve"], env={"PODROUTE_CONFIG": str(config)})
+        assert outcome.exit_code == 2
+        assert outcome.stderr.startswith("podroute: ")
+        assert said in outcome.stderr
+        assert outcome.stderr.count("\n") == 1
+
+
+def test_serve_says_in_one_line_why_it_cannot(cluster: Cluster, tmp_path: Path) -> None:
+    working = str(configuration(cluster, tmp_path))
     with closing(socket.create_server(("127.0.0.1", 0))) as other:
         taken = f"127.0.0.1:{other.getsockname()[1]}"
         cases = (
-            ("/nowhere/podroute.toml", {}, "/nowhere/podroute.toml: No such file or directory"),
-            (odd, {}, "router.listen_on"),
-            (working, {"PODROUTE_ROUTER__LISTEN": taken}, f"cannot listen on {taken}"),
-            (working, {"PODROUTE_ROUTER__DIRECT_BACKEND": "none"}, "no plugin offers a backend 'none'"),
+            ({"PODROUTE_ROUTER__LISTEN": taken}, f"cannot listen on {taken}"),
+            ({"PODROUTE_ROUTER__DIRECT_BACKEND": "none"}, "no plugin offers a backend 'none'"),
         )
-        for config, variables, said in cases:
-            outcome = podroute_command.run("serve", PODROUTE_CONFIG=str(config), **variables)
+        with ThreadPoolExecutor() as threads:
+            outcomes = threads.map(
+                lambda case: podroute_command.run("serve", PODROUTE_CONFIG=working, **case[0]), cases
+            )
+        for (_, said), outcome in zip(cases, outcomes, strict=True):
             assert outcome.returncode == 2
             assert outcome.stderr.startswith("podroute: ")
             assert said in outcome.stderr
             assert outcome.stderr.count("\n") == 1
+
+
+def test_the_list_of_commands_shows_what_each_says_of_itself() -> None:
+    context = click.Context(root)
+    loaded = {name: root.get_command(context, name) for name in COMMANDS}
+    assert {name: command and command.get_short_help_str(100) for name, command in loaded.items()} == COMMANDS
+    listed = CliRunner().invoke(root, ["--help"]).output
+    assert all(f"{name:<11}  {said}\n" in listed for name, said in COMMANDS.items())
+
+
+@pytest.mark.parametrize(("arguments", "unwanted"), [("--help", "grpc psycopg pydantic rich"), ("map -h", "psycopg")])
+def test_a_command_loads_what_it_needs_and_no_more(arguments: str, unwanted: str) -> None:
+    code = (
+        "import sys; from podroute_router.cli.root import root; root(sys.argv[2].split(), standalone_mode=False); "
+        "sys.exit(' '.join(set(sys.argv[1].split()) & set(sys.modules)) or None)"
+    )
+    outcome = subprocess.run(
+        [sys.executable, "-c", code, unwanted, arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (outcome.returncode, outcome.stderr) == (0, "")
 
 
 def test_the_version_is_the_packages() -> None:

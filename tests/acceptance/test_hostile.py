@@ -164,34 +164,34 @@ async def test_a_reader_with_an_open_transaction_holds_up_its_collection_only(
 
 
 async def test_a_function_in_public_is_not_taken_for_postgresqls_own(cluster: Cluster) -> None:
-    with separate_primary(cluster) as name:
-        values = router_values(cluster, primary=name)
-        with eve_on(cluster.primary, name, "usage, create on schema public") as session:
-            session.execute("create table public.ran (as_role text)")
-            session.execute("grant all on public.ran to public")
-            for arguments in ("text[]", "text[], text[]"):
-                session.execute(
-                    f"create function public.unnest({arguments}) returns setof text language plpgsql as "
-                    "$$ begin insert into public.ran values (current_user); "
-                    "return query select * from pg_catalog.unnest($1); end $$".encode()
-                )
-            for arguments in ("text", "text, text", "text, text, boolean"):
-                session.execute(
-                    f"create function public.set_config({arguments}) returns text language plpgsql as "
-                    "$$ begin insert into public.ran values (current_user); return ''; end $$".encode()
-                )
-            router = await Router.start(make_config(values))
-            try:
-                async with podroute.AsyncClient(router.address) as client:
-                    async with asyncio.timeout(10):
-                        while not (await client.shard_map()).pods:
-                            await asyncio.sleep(0.02)
-                    table = new_name()
-                    await client.create_collection(table, dimension=3, pod=POD_ON_PRIMARY)
-                    for path in ("direct", "fdw"):
-                        await client.upsert(table, [("a", [1.0, 2.0, 3.0], {})], path=path)
-                        await client.query(table, [1.0, 2.0, 3.0], ef_search=50, path=path)
-                    await client.delete_collection(table)
-            finally:
-                await router.stop()
-            assert session.execute("select * from public.ran").fetchall() == []
+    name = separate_primary(cluster)
+    values = router_values(cluster, primary=name)
+    with eve_on(cluster.primary, name, "usage, create on schema public") as session:
+        session.execute("create table public.ran (as_role text)")
+        session.execute("grant all on public.ran to public")
+        for arguments in ("text[]", "text[], text[]"):
+            session.execute(
+                f"create function public.unnest({arguments}) returns setof text language plpgsql as "
+                "$$ begin insert into public.ran values (current_user); "
+                "return query select * from pg_catalog.unnest($1); end $$".encode()
+            )
+        for arguments in ("text", "text, text", "text, text, boolean"):
+            session.execute(
+                f"create function public.set_config({arguments}) returns text language plpgsql as "
+                "$$ begin insert into public.ran values (current_user); return ''; end $$".encode()
+            )
+        router = await Router.start(make_config(values))
+        try:
+            async with podroute.AsyncClient(router.address) as client:
+                async with asyncio.timeout(10):
+                    while not (await client.shard_map()).pods:
+                        await asyncio.sleep(0.02)
+                table = new_name()
+                await client.create_collection(table, dimension=3, pod=POD_ON_PRIMARY)
+                for path in ("direct", "fdw"):
+                    await client.upsert(table, [("a", [1.0, 2.0, 3.0], {})], path=path)
+                    await client.query(table, [1.0, 2.0, 3.0], ef_search=50, path=path)
+                await client.delete_collection(table)
+        finally:
+            await router.stop()
+        assert session.execute("select * from public.ran").fetchall() == []

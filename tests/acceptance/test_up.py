@@ -11,6 +11,8 @@ from pathlib import Path
 import podroute
 import podroute_command
 import pytest
+from click.testing import CliRunner
+from podroute_router.cli.root import root
 from podroute_router.embedded import processes
 
 SERVES = r"podroute serves on (127\.0\.0\.1:\d+)\n"
@@ -81,8 +83,8 @@ def test_a_signal_while_it_starts_stops_everything_too(folder: Path) -> None:
 def test_a_port_that_was_told_must_be_free(folder: Path) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as other:
         port = other.getsockname()[1]
-        outcome = podroute_command.run("up", "--port", port, "--state-dir", folder / "state")
-    assert outcome.returncode == 2
+        outcome = CliRunner().invoke(root, ["up", "--port", str(port), "--state-dir", str(folder / "state")])
+    assert outcome.exit_code == 2
     assert outcome.stderr == f"podroute: --port: 127.0.0.1:{port} is taken\n"
     assert not (folder / "state").exists()
 

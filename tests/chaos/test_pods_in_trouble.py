@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import grpc
@@ -12,7 +13,7 @@ import pytest
 from podroute_router.embedded import Cluster
 from podroute_router.embedded.server import Server
 
-from .conftest import AUTO, CALLS_PER_POD, DEADLINE_S, DIRECT, FDW, GRACE_S, Bench, Outcome
+from .conftest import AUTO, CALLS_PER_POD, DEADLINE_S, DIRECT, FDW, GRACE_S, WORST_S, Bench, Outcome
 
 PATHS = {"direct": DIRECT, "fdw": FDW}
 OK = grpc.StatusCode.OK
@@ -41,6 +42,11 @@ async def until_ok(bench: Bench, pod: str, path: int) -> float:
     pytest.fail(f"{pod} did not come back")
 
 
+def assert_in_time(outcomes: Sequence[Outcome]) -> None:
+    assert statistics.median(outcome.late_s for outcome in outcomes) <= GRACE_S
+    assert max(outcome.seconds for outcome in outcomes) <= DEADLINE_S + WORST_S
+
+
 @pytest.fixture(params=PATHS)
 def path(request: pytest.FixtureRequest) -> int:
     return PATHS[request.param]
@@ -52,18 +58,18 @@ async def test_the_deadline_is_kept_with_the_pod_frozen(bench: Bench, cluster: C
         outcomes = [await bench.query("alpha", path), await bench.upsert("alpha", "late", path)]
         outcomes += await asyncio.gather(*(bench.query("alpha", path) for _ in range(10)))
         assert outcomes[0].code is grpc.StatusCode.DEADLINE_EXCEEDED
-        for outcome in outcomes:
-            assert outcome.code in FAILED
-            assert outcome.seconds <= DEADLINE_S + GRACE_S
+        assert {outcome.code for outcome in outcomes} <= set(FAILED)
+        assert_in_time(outcomes)
     assert await until_ok(bench, "alpha", path) < RECOVERY_S
 
 
 async def test_the_deadline_is_kept_with_the_primary_frozen(bench: Bench, cluster: Cluster) -> None:
     await bench.warm("alpha", FDW)
     with frozen(cluster.primary):
-        outcome = await bench.query("alpha", FDW)
-        assert outcome.code is grpc.StatusCode.DEADLINE_EXCEEDED
-        assert outcome.seconds <= DEADLINE_S + GRACE_S
+        outcomes = [await bench.query("alpha", FDW) for _ in range(2)]
+        assert outcomes[0].code is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert {outcome.code for outcome in outcomes} <= set(FAILED)
+        assert_in_time(outcomes)
         assert (await bench.query("alpha", DIRECT)).code is OK
     assert await until_ok(bench, "alpha", FDW) < RECOVERY_S
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
@@ -17,10 +17,9 @@ OPENINGS = openings()
 
 
 @pytest.fixture(scope="session")
-def contract_config(cluster: Cluster) -> Iterator[Config]:
+def contract_config(cluster: Cluster) -> Config:
     """The configuration of a router with a primary of the suite's own; asked for by SQL backends only."""
-    with separate_primary(cluster) as name:
-        yield make_config(router_values(cluster, primary=name))
+    return make_config(router_values(cluster, primary=separate_primary(cluster)))
 
 
 @pytest_asyncio.fixture(scope="session", params=list(OPENINGS))

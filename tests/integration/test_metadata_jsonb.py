@@ -17,11 +17,9 @@ from podroute_router.metadata import MAX_BYTES, MAX_DEPTH, check_metadata
 
 
 @pytest.fixture(scope="module")
-def database() -> Iterator[psycopg.Connection[Any]]:
-    with (
-        Cluster(pods=[], ephemeral=True, fsync=False) as cluster,
-        psycopg.connect(cluster.primary.admin_conninfo(cluster.primary.database), autocommit=True) as connection,
-    ):
+def database(cluster: Cluster) -> Iterator[psycopg.Connection[Any]]:
+    pod = cluster.pods["alpha"]
+    with psycopg.connect(pod.admin_conninfo(pod.database), autocommit=True) as connection:
         yield connection
 
 

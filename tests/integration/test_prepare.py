@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import psycopg
 import pytest
 from podroute_router.embedded import Cluster
 from podroute_router.postgres.prepare import preparation_script, prepare
 from podroute_router.postgres.scram import verifier
+from servers import kept_verifier, new_database
 
 ROUTER = "podroute"
 
 
 @pytest.fixture
-def database(cluster: Cluster) -> Iterator[str]:
+def database(cluster: Cluster) -> str:
     """A new database on a server whose roles are prepared already."""
-    with psycopg.connect(cluster.pods["beta"].admin_conninfo(), autocommit=True) as admin:
-        admin.execute("create database preparing")
-        yield cluster.pods["beta"].admin_conninfo("preparing")
-        admin.execute("drop database preparing with (force)")
+    server = cluster.pods["beta"]
+    return server.admin_conninfo(new_database(server))
 
 
 def password(cluster: Cluster) -> str:
@@ -34,7 +31,7 @@ def owners(conninfo: str) -> list[tuple[object, ...]]:
 
 
 def test_preparing_twice_changes_nothing(cluster: Cluster, database: str) -> None:
-    secret = verifier(ROUTER, password(cluster))
+    secret = kept_verifier(ROUTER, password(cluster))
     prepare(database, role=ROUTER, verifier=secret, pod=True, primary=True)
     once = owners(database)
     prepare(database, role=ROUTER, verifier=secret, pod=True, primary=True)
@@ -45,7 +42,7 @@ def test_preparing_twice_changes_nothing(cluster: Cluster, database: str) -> Non
 
 
 def test_a_pod_alone_gets_no_catalog_and_no_foreign_data_wrapper(cluster: Cluster, database: str) -> None:
-    prepare(database, role=ROUTER, verifier=verifier(ROUTER, password(cluster)), pod=True, primary=False)
+    prepare(database, role=ROUTER, verifier=kept_verifier(ROUTER, password(cluster)), pod=True, primary=False)
     names = {row[0] for row in owners(database)}
     assert {"vecs", "podroute"} <= names
     assert not {"podroute_catalog", "podroute_fdw"} & names
@@ -54,7 +51,7 @@ def test_a_pod_alone_gets_no_catalog_and_no_foreign_data_wrapper(cluster: Cluste
 def test_a_schema_of_a_vecs_client_stays_its_own(cluster: Cluster, database: str) -> None:
     with psycopg.connect(database, autocommit=True) as admin:
         admin.execute("create schema vecs")
-    prepare(database, role=ROUTER, verifier=verifier(ROUTER, password(cluster)), pod=True, primary=False)
+    prepare(database, role=ROUTER, verifier=kept_verifier(ROUTER, password(cluster)), pod=True, primary=False)
     assert {row[0]: row[1] for row in owners(database)}["vecs"] == "postgres"
     router = psycopg.connect(database, user=ROUTER, password=password(cluster))
     with router:
@@ -67,7 +64,7 @@ def test_a_schema_of_podroutes_that_another_made_is_refused_whole(cluster: Clust
     with psycopg.connect(database, autocommit=True) as admin:
         admin.execute(f"create schema {schema} authorization podroute_reader".encode())
     before = owners(database)
-    secret = verifier(ROUTER, password(cluster))
+    secret = kept_verifier(ROUTER, password(cluster))
     with pytest.raises(psycopg.errors.RaiseException, match=f'schema "?{schema}"? belongs to another role'):
         prepare(database, role=ROUTER, verifier=secret, pod=True, primary=True)
     assert owners(database) == before
@@ -112,13 +109,14 @@ def test_the_script_for_a_person_holds_no_secret(cluster: Cluster) -> None:
     script = preparation_script(role=ROUTER, pod=True, primary=True)
     assert "create extension if not exists vector;" in script
     assert password(cluster) not in script
-    assert verifier(ROUTER, password(cluster)).split("$", 2)[2] not in script
+    assert kept_verifier(ROUTER, password(cluster)).split("$", 2)[2] not in script
 
 
 def test_the_verifier_depends_on_role_and_password_alone() -> None:
-    assert verifier("a", "secret") == verifier("a", "secret")
-    assert verifier("a", "secret") != verifier("b", "secret")
-    assert verifier("a", "secret") != verifier("a", "other")
+    once = verifier("a", "secret")
+    assert verifier("a", "secret") == once
+    assert verifier("b", "secret") != once
+    assert verifier("a", "other") != once
 
 
 @pytest.mark.parametrize("bad", ["", "pass\nword", "pässword"])

@@ -26,8 +26,9 @@ RECORDS = (0, 3000)
 """Sizes of the collection: a planner that goes by size is tempted to fetch a small one whole."""
 
 
-@pytest_asyncio.fixture(params=RECORDS, ids=lambda size: f"{size} records")
+@pytest_asyncio.fixture(scope="module", params=RECORDS, ids=lambda size: f"{size} records")
 async def collection(request: pytest.FixtureRequest, client: podroute.AsyncClient) -> AsyncIterator[str]:
+    """Nothing but plans is made of it."""
     name = f"c_{uuid.uuid4().hex[:12]}"
     await client.create_collection(name, dimension=DIMENSION, pod="alpha")
     if request.param:

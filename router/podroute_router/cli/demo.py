@@ -15,9 +15,11 @@ from rich.table import Table
 
 from podroute_router.cli import digits
 from podroute_router.cli.digits import PLANS, Answer, Judgement
-from podroute_router.cli.failures import CallFailed, CannotStart, calling, starting
+from podroute_router.cli.failures import CallFailed, CannotStart
 from podroute_router.cli.local import EVERYTHING, Interrupted, prepared, router_config, stop_asked
 from podroute_router.cli.output import console, table
+from podroute_router.cli.router_calls import calling
+from podroute_router.cli.starting import starting
 from podroute_router.embedded import Cluster
 from podroute_router.logs import configure_logs
 from podroute_router.server import Router

@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import IO, Any
 
 import click
-import podroute
-
-from podroute_router.catalog.saved_map import SavedMapError
-from podroute_router.config import ConfigError
-from podroute_router.embedded import EmbeddedError
-from podroute_router.errors import PodrouteError
-from podroute_router.plugins import PluginError
 
 
 class Failure(click.ClickException):
@@ -34,27 +25,6 @@ class CallFailed(Failure):
     """What was asked for did not happen."""
 
     exit_code = 1
-
-
-@contextmanager
-def starting() -> Iterator[None]:
-    """What keeps a router or a cluster from starting ends the command with exit code 2."""
-    try:
-        yield
-    except (ConfigError, EmbeddedError, PluginError, SavedMapError) as error:
-        raise CannotStart(str(error)) from error
-    except PodrouteError as error:
-        cause = f": {first_line(error.__cause__)}" if error.__cause__ else ""
-        raise CannotStart(f"{error.message} [{error.reason}]{cause}") from error
-
-
-@contextmanager
-def calling() -> Iterator[None]:
-    """A call that failed ends the command with exit code 1."""
-    try:
-        yield
-    except podroute.Error as error:
-        raise CallFailed(str(error)) from error
 
 
 def first_line(error: BaseException) -> str:

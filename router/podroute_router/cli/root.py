@@ -1,4 +1,4 @@
-"""The command `podroute` and its subcommands, each in a module that is loaded when it is asked for."""
+"""The command `podroute` and its subcommands, each in a module that is loaded when it is asked for, not to list it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,30 @@ import click
 
 from podroute_router import __version__
 
-_COMMANDS = ("up", "demo", "serve", "collections", "pods", "map")
-"""Names of modules beside this one; each has an attribute `command`."""
+COMMANDS = {
+    "up": "Run a primary, two pods and a router until Ctrl-C.",
+    "demo": "Search handwritten digits along both paths.",
+    "serve": "Run a router until SIGTERM or Ctrl-C.",
+    "collections": "Make, show, index and delete collections.",
+    "pods": "Show the pods, and prepare databases.",
+    "map": "Show the shard map.",
+}
+"""Names of modules beside this one, each with an attribute `command`, and what their commands say of themselves."""
 
 
 class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return list(_COMMANDS)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in COMMANDS:
             return None
         command: click.Command = import_module(f"podroute_router.cli.{cmd_name}").command
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

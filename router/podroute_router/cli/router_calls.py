@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import click
 import podroute
 
-from podroute_router.cli.failures import CallFailed, calling
+from podroute_router.cli.failures import CallFailed
 from podroute_router.config import Router
 
 DEFAULT_ADDRESS = Router().listen
@@ -23,6 +23,15 @@ address_option = click.option(
 )
 
 METRICS = click.Choice(["cosine", "l2", "inner_product", "l1"])
+
+
+@contextmanager
+def calling() -> Iterator[None]:
+    """A call that failed ends the command with exit code 1."""
+    try:
+        yield
+    except podroute.Error as error:
+        raise CallFailed(str(error)) from error
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from podroute_router.cli.failures import CannotStart, starting
+from podroute_router.cli.failures import CannotStart
+from podroute_router.cli.starting import starting
 from podroute_router.config import Config, load_config
 from podroute_router.logs import configure_logs
 from podroute_router.server import serve

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import click
 
-from podroute_router.cli.failures import CannotStart, starting
+from podroute_router.cli.failures import CannotStart
 from podroute_router.cli.local import ADDRESSES, Interrupted, prepared, router_config, stop_asked
 from podroute_router.cli.router_calls import DEFAULT_ADDRESS
+from podroute_router.cli.starting import starting
 from podroute_router.embedded import Cluster, Server
 from podroute_router.embedded.ports import free_port, is_free
 from podroute_router.logs import configure_logs

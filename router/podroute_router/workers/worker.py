@@ -14,7 +14,8 @@ import pickle
 import signal
 import sys
 
-from podroute_router.cli.failures import CannotStart, starting
+from podroute_router.cli.failures import CannotStart
+from podroute_router.cli.starting import starting
 from podroute_router.config import Config
 from podroute_router.logs import configure_logs
 from podroute_router.server import serve
