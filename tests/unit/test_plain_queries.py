@@ -103,6 +103,11 @@ async def test_one_that_differs_in_its_vector_only_is_answered(setup: Setup) -> 
     assert response.route == route_pb2.Route(path=route_pb2.ACCESS_PATH_DIRECT, pods=["alpha"], map_revision=2)
 
 
+async def test_parameters_that_say_nothing_are_none(setup: Setup) -> None:
+    await setup.learn(request(7, 7))
+    assert ids(await setup.answer(request(7, 7, params=vector_service_pb2.SearchParams()))) == ["r7", "r6", "r8"]
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -114,6 +119,7 @@ async def test_one_that_differs_in_its_vector_only_is_answered(setup: Setup) -> 
         {"max_distance": 1.0},
         {"path": route_pb2.ACCESS_PATH_FDW},
         {"params": vector_service_pb2.SearchParams(exact=True)},
+        {"params": vector_service_pb2.SearchParams(ef_search=1)},
         {"filter": {"comparison": {"path": ["n"], "operator": 1}}},
     ],
     ids=lambda fields: next(iter(fields)),

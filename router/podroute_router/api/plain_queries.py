@@ -86,7 +86,9 @@ class PlainQueries:
 def _kind(request: vector_service_pb2.QueryRequest) -> Kind | None:
     """None where more is asked for than the nearest records to a vector."""
     has = request.HasField
-    if not has("vector") or has("filter") or has("params") or has("max_distance") or request.include_vector:
+    if not has("vector") or has("filter") or has("max_distance") or request.include_vector:
+        return None
+    if has("params") and request.params.ByteSize():
         return None
     limit = request.limit if has("limit") else -1
     return request.collection, request.path, limit, request.metric, request.include_metadata

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import click
 import podroute
+import uvloop
 from rich.console import Console
 from rich.table import Table
 
@@ -46,7 +47,7 @@ def command(pg_bin_dir: Path | None) -> None:
         raise CannotStart(str(error)) from error
     with starting(), calling():
         try:
-            judgements = asyncio.run(_run(Cluster(ephemeral=True, bin_dir=pg_bin_dir, fsync=False), records, out))
+            judgements = uvloop.run(_run(Cluster(ephemeral=True, bin_dir=pg_bin_dir, fsync=False), records, out))
         except Interrupted:
             raise CallFailed("interrupted; everything is stopped") from None
     out.print(f"All servers are stopped and their data is gone. {time.perf_counter() - started:.1f} s in all.")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
 from pathlib import Path
 
 import click
+import uvloop
 
 from podroute_router.cli.failures import CannotStart
 from podroute_router.cli.starting import starting
@@ -43,7 +43,7 @@ def command(config_file: Path | None, workers: int | None) -> None:
         config = _with_workers(load_config(config_file), workers)
         configure_logs(config.router.log_level, config.router.log_format)
         try:
-            asyncio.run(supervise(config) if _has_workers(config) else serve(config))
+            uvloop.run(supervise(config) if _has_workers(config) else serve(config))
         except WorkerFailed as error:
             raise CannotStart(str(error)) from error
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import click
+import uvloop
 
 from podroute_router.cli.failures import CannotStart
 from podroute_router.cli.local import ADDRESSES, Interrupted, prepared, router_config, stop_asked
@@ -41,7 +42,7 @@ def command(state_dir: Path | None, ephemeral: bool, pg_bin_dir: Path | None, po
         raise CannotStart(f"--port: {_HOST}:{port} is taken")
     with starting():
         cluster = Cluster(state_dir, ephemeral=ephemeral, bin_dir=pg_bin_dir, fsync=not ephemeral)
-        asyncio.run(_run(cluster, port))
+        uvloop.run(_run(cluster, port))
 
 
 async def _run(cluster: Cluster, port: int | None) -> None:

@@ -7,12 +7,13 @@ for as long as the worker lives.
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import os
 import pickle
 import signal
 import sys
+
+import uvloop
 
 from podroute_router.cli.failures import CannotStart
 from podroute_router.cli.starting import starting
@@ -34,7 +35,7 @@ def main(number: int, parent: int, status: int) -> int:
     configure_logs(config.router.log_level, config.router.log_format, facts={"worker": number})
     try:
         with starting():
-            asyncio.run(serve(config, on_ready=lambda _: _tell(status, SERVING), share_port=True))
+            uvloop.run(serve(config, on_ready=lambda _: _tell(status, SERVING), share_port=True))
     except CannotStart as error:
         _tell(status, error.message)
         return CANNOT_START
