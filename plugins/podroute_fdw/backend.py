@@ -134,11 +134,11 @@ class FdwBackend:
         place = collection.placement
         if self._config.is_on_primary(place.pod):
             table = Relation(place.schema, place.table)
-            return Relations(read=table, upsert=table, upsert_through_rule=False, apply_settings=LOCAL_SETTINGS)
+            return Relations(read=table, upsert=table, upsert_as_text=False, apply_settings=LOCAL_SETTINGS)
         return Relations(
             read=objects.read_table(collection.name),
             upsert=objects.upsert_table(collection.name),
-            upsert_through_rule=True,
+            upsert_as_text=True,
             apply_settings=_apply_settings(place.pod),
         )
 

@@ -8,13 +8,14 @@ over a view. Of each pod there is `<pod>:control`. A colon is in no collection's
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 
 from podroute_router.config import Config, Database
 from podroute_router.domain import Collection
 from podroute_router.postgres.access import SESSION_SETTINGS
 from podroute_router.postgres.prepare import CONTROL_VIEW, FDW_OBJECTS, POD_OBJECTS
+from podroute_router.postgres.vector_texts import COMPONENT_BYTES
 from podroute_router.sql.statements import Relation, vector_type
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
@@ -23,6 +24,12 @@ PASSTHROUGH_SERVER_VERSION = 180000
 """From here on postgres_fdw can log in with the session's own SCRAM keys, and stores no password."""
 STATISTICS_SERVER_VERSION = 180000
 """From here on a foreign table can be told how many rows to assume."""
+
+BATCH_BYTES = 512 * 1024
+"""Of records that an upsert sends to the pod at a time. With more, both servers work outside of their caches; with
+fewer, there are more round trips."""
+MOST_IN_BATCH = 1000
+"""A statement has 65,535 parameters at most, three for each record."""
 
 _ADDRESS = (
     "host",
@@ -50,12 +57,17 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class ForeignTable:
-    """A foreign table in the schema `podroute_fdw`. `dimension` is that of its vectors; None for the control view."""
+    """A foreign table in the schema `podroute_fdw`.
+
+    `dimension` is that of its vectors; None where it has no column of their type. `batch_size`: it takes records as
+    text, and sends so many at a time.
+    """
 
     name: str
     server: str
     remote: Relation
-    dimension: int | None
+    dimension: int | None = None
+    batch_size: int | None = None
 
     @property
     def relation(self) -> Relation:
@@ -81,6 +93,14 @@ def upsert_table(collection: str) -> Relation:
 def control_table(pod: str) -> Relation:
     """The foreign table that sets settings on the pod."""
     return Relation(FDW_OBJECTS, f"{pod}:control")
+
+
+def is_of(table: str, collections: Container[str], pods: Container[str]) -> bool:
+    """Whether a foreign table of that name is one of these collections' or pods'."""
+    name, colon, kind = table.partition(":")
+    if kind == "control":
+        return name in pods
+    return name in collections and (kind == "upsert" or not colon)
 
 
 def server(config: Config, pod: str, *, primary: Database, server_version: int) -> Server:
@@ -126,7 +146,7 @@ def server(config: Config, pod: str, *, primary: Database, server_version: int) 
 
 def control(pod: str) -> ForeignTable:
     """The foreign table over a pod's control view."""
-    return ForeignTable(control_table(pod).name, server_name(pod), Relation(POD_OBJECTS, CONTROL_VIEW), None)
+    return ForeignTable(control_table(pod).name, server_name(pod), Relation(POD_OBJECTS, CONTROL_VIEW))
 
 
 def tables(collection: Collection) -> tuple[ForeignTable, ForeignTable]:
@@ -135,8 +155,14 @@ def tables(collection: Collection) -> tuple[ForeignTable, ForeignTable]:
     base, view = Relation(place.schema, place.table), Relation(POD_OBJECTS, name)
     return (
         ForeignTable(read_table(name).name, server_name(place.pod), base, collection.dimension),
-        ForeignTable(upsert_table(name).name, server_name(place.pod), view, collection.dimension),
+        ForeignTable(
+            upsert_table(name).name, server_name(place.pod), view, batch_size=_batch_size(collection.dimension)
+        ),
     )
+
+
+def _batch_size(dimension: int) -> int:
+    return min(max(1, BATCH_BYTES // (COMPONENT_BYTES * dimension)), MOST_IN_BATCH)
 
 
 def create_server(wanted: Server) -> str:
@@ -177,13 +203,18 @@ def alter_mapping(wanted: Server, role: str, standing: Mapping[str, str]) -> str
 
 def create_table(wanted: ForeignTable, vector_schema: str) -> str:
     """Makes the foreign table."""
-    if wanted.dimension is None:
-        columns: sql.Composable = sql.SQL("name text, value text")
+    options = {"schema_name": wanted.remote.schema, "table_name": wanted.remote.name}
+    columns: sql.Composable
+    if wanted.batch_size is not None:
+        # Whatever their type here, postgres_fdw sends values as text; the pod gives them their types.
+        columns = sql.SQL("id text not null, vec text not null, metadata text not null")
+        options["batch_size"] = str(wanted.batch_size)
+    elif wanted.dimension is None:
+        columns = sql.SQL("name text, value text")
     else:
         columns = sql.SQL("id text not null, vec {}({}) not null, metadata jsonb not null").format(
             vector_type(vector_schema), sql.Literal(wanted.dimension)
         )
-    options = {"schema_name": wanted.remote.schema, "table_name": wanted.remote.name}
     return (
         sql.SQL("create foreign table {} ({}) server {} options ({})")
         .format(wanted.relation.identifier, columns, sql.Identifier(wanted.server), _options(options))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import chain
-from typing import Any
+import asyncio
+from collections.abc import Collection as Some
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, TypeVar
 
 from podroute_router.config import Config, Database
+from podroute_router.domain import Collection
 from podroute_router.postgres.connection import Connection
 from podroute_router.postgres.prepare import FDW_OBJECTS, FOLLOWED, OWNER
 from podroute_router.shard_map import ShardMap
@@ -18,8 +21,15 @@ from podroute_fdw.objects import ForeignTable
 
 _FOLLOWED = sql.Identifier(FDW_OBJECTS, FOLLOWED)
 
-STEPS_A_TRANSACTION = 500
-"""Each locks a table, and a server has room for some thousands of locks."""
+TABLES_A_TRANSACTION = 250
+"""Each is locked, and a server has room for some thousands of locks."""
+TABLES_A_MESSAGE = 20
+"""Statements that go out together: composing them is work of the event loop's, and so is each message."""
+
+ROWS_AT_A_TIME = 1000
+"""Read before other tasks get their turn."""
+
+T = TypeVar("T")
 
 _LOCK_REVISION = sql.SQL("select revision from {} for update").format(_FOLLOWED).as_string()
 _SET_REVISION = sql.SQL("update {} set revision = $1").format(_FOLLOWED).as_string()
@@ -38,7 +48,12 @@ join pg_class c on c.oid = f.ftrelid
 join pg_namespace n on n.oid = c.relnamespace and n.nspname = $1
 join pg_foreign_server s on s.oid = f.ftserver
 left join pg_attribute a on a.attrelid = c.oid and a.attname = 'vec' and not a.attisdropped
-where $2::text[] is null or c.relname = any($2)
+where c.relname = any($2)
+"""
+_NAMES = """
+select c.relname from pg_foreign_table f
+join pg_class c on c.oid = f.ftrelid
+join pg_namespace n on n.oid = c.relnamespace and n.nspname = $1
 """
 
 
@@ -51,15 +66,26 @@ async def reconcile(
     router has no address for: another one has.
     """
     pods = sorted(name for name in config.pods if name in now.pods and not config.is_on_primary(name))
-    async with connection.transaction():
-        if await _lock(connection) > now.revision:
-            return
-        if before is None or before.pods != now.pods:
+    if before is None or before.pods != now.pods:
+        async with connection.transaction():
+            if await _lock(connection) > now.revision:
+                return
             await _reconcile_servers(connection, config, primary, pods)
-    wanted = dict(_wanted(now, pods))
-    names = None if before is None else _touched(before, now)
-    await _create_tables(connection, wanted, names, now.revision)
-    await _drop_tables(connection, _known(now), names, now.revision)
+    if before is None:
+        changed: Some[str] = now.collections.keys()
+        controls = now.pods
+    else:
+        changed = now.changed_names(before)
+        controls = before.pods ^ now.pods
+    await _create_tables(connection, _wanted(now, set(pods), changed, controls), now.revision)
+    if before is None:
+        gone = await _useless_tables(connection, now)
+    else:
+        gone = [objects.control_table(pod).name for pod in controls if pod not in now.pods]
+        for name in changed:
+            if name not in now.collections:
+                gone += objects.read_table(name).name, objects.upsert_table(name).name
+    await _drop_tables(connection, gone, now.revision)
 
 
 async def _reconcile_servers(connection: Connection, config: Config, primary: Database, pods: Sequence[str]) -> None:
@@ -83,28 +109,26 @@ async def _reconcile_servers(connection: Connection, config: Config, primary: Da
             await connection.execute(objects.alter_mapping(wanted, role, _parsed(mapping)))
 
 
-async def _create_tables(
-    connection: Connection, wanted: dict[str, ForeignTable], names: list[str] | None, revision: int
-) -> None:
-    """Makes the tables that are missing, and makes those anew that are not as wanted."""
-    considered = wanted if names is None else {name: wanted[name] for name in names if name in wanted}
+async def _create_tables(connection: Connection, wanted: Iterator[ForeignTable], revision: int) -> None:
+    """Makes the tables that are missing, and makes those anew that are not as wanted.
+
+    The revision is set with the first part, so that a router with an older map takes nothing back between two parts.
+    """
     unfinished = True
     while unfinished:
+        tables = list(islice(wanted, TABLES_A_TRANSACTION))
+        unfinished = len(tables) == TABLES_A_TRANSACTION
         async with connection.transaction():
             reached = await _begin(connection)
             if reached > revision:
                 return
-            standing = await _standing_tables(connection, names)
-            steps = [
-                _create(connection, table, stands=name in standing)
-                for name, table in considered.items()
-                if standing.get(name) != table
-            ]
-            unfinished = len(steps) > STEPS_A_TRANSACTION
-            for statement in chain.from_iterable(steps[:STEPS_A_TRANSACTION]):
-                await connection.execute(statement)
-            if not unfinished and reached < revision:
+            if reached < revision:
                 await connection.execute(_SET_REVISION, (revision,))
+            standing = await _standing_tables(connection, [table.name for table in tables])
+            missing = [table for table in tables if standing.get(table.name) != table]
+            for part in _parts(missing, TABLES_A_MESSAGE):
+                steps = [step for table in part for step in _create(connection, table, stands=table.name in standing)]
+                await connection.execute(";".join(steps))
 
 
 def _create(connection: Connection, table: ForeignTable, *, stands: bool) -> list[str]:
@@ -115,17 +139,14 @@ def _create(connection: Connection, table: ForeignTable, *, stands: bool) -> lis
     return steps
 
 
-async def _drop_tables(connection: Connection, known: set[str], names: list[str] | None, revision: int) -> None:
+async def _drop_tables(connection: Connection, names: Sequence[str], revision: int) -> None:
     """Drops the tables of collections and pods that there are no more; after all else, as readers can hold it up."""
-    unfinished = True
-    while unfinished:
+    for part in _parts(names, TABLES_A_TRANSACTION):
         async with connection.transaction():
             if await _begin(connection) > revision:
                 return
-            gone = [name for name in await _standing_tables(connection, names) if name not in known]
-            unfinished = len(gone) > STEPS_A_TRANSACTION
-            for name in gone[:STEPS_A_TRANSACTION]:
-                await connection.execute(objects.drop_table(name))
+            for some in _parts(part, TABLES_A_MESSAGE):
+                await connection.execute(";".join(map(objects.drop_table, some)))
 
 
 async def _begin(connection: Connection) -> int:
@@ -136,46 +157,46 @@ async def _begin(connection: Connection) -> int:
     return reached
 
 
-async def _standing_tables(connection: Connection, names: list[str] | None) -> dict[str, ForeignTable]:
+async def _standing_tables(connection: Connection, names: Sequence[str]) -> dict[str, ForeignTable]:
     rows = await (await connection.execute(_TABLES, (FDW_OBJECTS, names))).fetchall()
     return {row[0]: _standing(*row) for row in rows}
 
 
-def _wanted(now: ShardMap, pods: Sequence[str]) -> Iterable[tuple[str, ForeignTable]]:
-    reachable = set(pods)
-    for pod in pods:
-        table = objects.control(pod)
-        yield table.name, table
-    for collection in now.collections.values():
-        if collection.placement.pod in reachable:
-            for table in objects.tables(collection):
-                yield table.name, table
+async def _useless_tables(connection: Connection, now: ShardMap) -> list[str]:
+    """Names of all foreign tables that stand and are no collection's and no pod's."""
+    cursor = await connection.execute(_NAMES, (FDW_OBJECTS,))
+    found: list[str] = []
+    while rows := await cursor.fetchmany(ROWS_AT_A_TIME):
+        found.extend(name for (name,) in rows if not objects.is_of(name, now.collections, now.pods))
+        await asyncio.sleep(0)
+    return found
 
 
-def _known(now: ShardMap) -> set[str]:
-    """Names of the foreign tables that some router has a use for."""
-    known = {objects.control_table(pod).name for pod in now.pods}
-    for name in now.collections:
-        known |= {objects.read_table(name).name, objects.upsert_table(name).name}
-    return known
+def _wanted(now: ShardMap, pods: Some[str], names: Iterable[str], controls: Some[str]) -> Iterator[ForeignTable]:
+    """The tables of these collections and the control tables of these pods, as far as their pods can be reached."""
+    for pod in controls:
+        if pod in pods:
+            yield objects.control(pod)
+    for name in names:
+        collection: Collection | None = now.collections.get(name)
+        if collection is not None and collection.placement.pod in pods:
+            yield from objects.tables(collection)
 
 
-def _touched(before: ShardMap, now: ShardMap) -> list[str]:
-    """Names of foreign tables that the change from one map to the other may concern."""
-    changed = [
-        name
-        for name in before.collections.keys() | now.collections.keys()
-        if before.collections.get(name) is not now.collections.get(name)
-    ]
-    tables = [relation.name for name in changed for relation in (objects.read_table(name), objects.upsert_table(name))]
-    if before.pods != now.pods:
-        tables += [objects.control_table(pod).name for pod in before.pods | now.pods]
-    return tables
+def _parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
 
 
 def _standing(name: str, server: str, options: list[str], typmod: int | None) -> ForeignTable:
     parsed = _parsed(options)
-    return ForeignTable(name, server, Relation(parsed.get("schema_name", ""), parsed.get("table_name", "")), typmod)
+    return ForeignTable(
+        name,
+        server,
+        Relation(parsed.get("schema_name", ""), parsed.get("table_name", "")),
+        dimension=typmod if typmod is not None and typmod > 0 else None,  # -1: the column is of text
+        batch_size=int(parsed["batch_size"]) if "batch_size" in parsed else None,
+    )
 
 
 def _parsed(options: list[str]) -> dict[str, str]:

@@ -150,4 +150,4 @@ def _of(pod: str, known: Mapping[str, T]) -> T:
 
 def _relations(collection: Collection) -> Relations:
     base = tables.table(collection)
-    return Relations(read=base, upsert=base, upsert_through_rule=False, apply_settings=LOCAL_SETTINGS)
+    return Relations(read=base, upsert=base, upsert_as_text=False, apply_settings=LOCAL_SETTINGS)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import logging
+from bisect import bisect_right
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -102,6 +102,8 @@ class Collections:
         self._store = store
         self._followers = followers
         self._pod_states = pod_states
+        self._named: ShardMap | None = None
+        self._names: list[str] = []
 
     async def create(
         self, name: str, dimension: int, metric: Metric | None, pod: str | None, deadline: Deadline
@@ -115,13 +117,19 @@ class Collections:
         return found
 
     async def page(self, page_size: int, page_token: str, deadline: Deadline) -> tuple[list[Collection], str]:
-        """A page of collections by name, of the newest map, and the token of the next page; empty on the last."""
-        after = _decode_token(page_token)
-        collections = (await self._newest_map(deadline)).collections
-        names = sorted(name for name in collections if name > after)
-        page = names[: page_size or DEFAULT_PAGE]
-        token = _encode_token(page[-1]) if len(page) < len(names) else ""
-        return [collections[name] for name in page], token
+        """A page of collections by name, and the token of the next page; empty on the last.
+
+        The first page is of the newest map, the others of one that is no older than that of the page before.
+        """
+        since, after = _decode_token(page_token)
+        shard_map = self._maps.current
+        if not page_token or shard_map.revision < since:
+            shard_map = await self._newest_map(deadline)
+        names = self._names_of(shard_map)
+        begin = bisect_right(names, after)
+        end = begin + (page_size or DEFAULT_PAGE)
+        token = _encode_token(shard_map.revision, names[end - 1]) if end < len(names) else ""
+        return [shard_map.collections[name] for name in names[begin:end]], token
 
     async def delete(self, name: str, deadline: Deadline) -> None:
         """Deletes a collection with its records. First the table: where the rest fails, the call can be repeated."""
@@ -168,6 +176,12 @@ class Collections:
         """Readies on every path what follows from the map."""
         for follower in self._followers:
             await within(deadline, follower.follow(shard_map, deadline))
+
+    def _names_of(self, shard_map: ShardMap) -> list[str]:
+        """The names of the map's collections in code-point order; a caller who reads page after page has many."""
+        if self._named is not shard_map:
+            self._named, self._names = shard_map, sorted(shard_map.collections)
+        return self._names
 
     async def _newest_map(self, deadline: Deadline) -> ShardMap:
         try:
@@ -269,12 +283,16 @@ def _taken(name: str) -> AlreadyExists:
     return AlreadyExists("COLLECTION_EXISTS", f"there is a collection {name!r} already", facts={"collection": name})
 
 
-def _encode_token(name: str) -> str:
-    return base64.urlsafe_b64encode(name.encode()).decode()
+def _encode_token(revision: int, name: str) -> str:
+    return base64.urlsafe_b64encode(f"{revision}:{name}".encode()).decode()
 
 
-def _decode_token(token: str) -> str:
+def _decode_token(token: str) -> tuple[int, str]:
+    """The revision of the map that the page before was of, and the last name on it."""
+    if not token:
+        return 0, ""
     try:
-        return base64.b64decode(token.encode(), altchars=b"-_", validate=True).decode()
-    except (binascii.Error, UnicodeError) as error:
+        revision, _, name = base64.b64decode(token.encode(), altchars=b"-_", validate=True).decode().partition(":")
+        return int(revision), name
+    except ValueError as error:
         raise InvalidArgument("PAGE_TOKEN", "page_token", "is not one that this service gave out") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -25,7 +25,7 @@ class ShardMap:
 
     revision: int = 0
     pods: frozenset[str] = frozenset()
-    collections: Mapping[str, Collection] = field(default_factory=lambda: MappingProxyType({}))
+    collections: MappingProxyType[str, Collection] = field(default_factory=lambda: MappingProxyType({}))
 
     def collection(self, name: str) -> Collection:
         """The collection of that name; raises NotFound."""
@@ -40,13 +40,22 @@ class ShardMap:
 
     def changed(self, revision: int, pods: Iterable[str], changes: Iterable[Change]) -> ShardMap:
         """The map of a later revision: these pods, and this map's collections with the changes applied."""
-        collections = dict(self.collections)
+        collections = self.collections.copy()
         for change in changes:
             if change.collection is None:
                 collections.pop(change.name, None)
             else:
                 collections[change.name] = change.collection
         return ShardMap(revision, frozenset(pods), MappingProxyType(collections))
+
+    def changed_names(self, before: ShardMap) -> list[str]:
+        """Names of the collections that this map has otherwise than the map before, or has not any more.
+
+        What a change leaves alone is the same object in both maps, so that this takes little even of large ones.
+        """
+        known = before.collections
+        changed = [name for name, collection in self.collections.items() if known.get(name) is not collection]
+        return changed + [name for name in known if name not in self.collections]
 
     def collection_counts(self) -> Counter[str]:
         """How many collections each pod holds."""

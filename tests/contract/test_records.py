@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from podroute_router.domain import Collection, Metric, Query, Record, Selection
 from podroute_router.filters import Comparison, Negated, Operator
+from podroute_router.metadata import MAX_BYTES
 
 from .harness import Harness
 from .judgement import check_records
@@ -202,6 +203,17 @@ async def test_any_metadata_keeps_its_meaning(harness: Harness, collection: Coll
     vectors = {record.id: record.vector for record in records}
     found = [Record(id=m.id, vector=vectors[m.id], metadata=m.metadata or "") for m in result.matches]
     check_records(found, records)
+
+
+async def test_the_longest_metadata_is_kept(harness: Harness, collection: Collection) -> None:
+    texts = ["x" * (MAX_BYTES - 12), "\\\\" * (MAX_BYTES // 2 - 6), "\U0001f600" * (MAX_BYTES // 4 - 3)]
+    records = [
+        Record(id=f"l{number}", vector=np.array([number, 0, 0], np.float32), metadata=f'{{"text": "{text}"}}')
+        for number, text in enumerate(texts)
+    ]
+    assert all(MAX_BYTES - 16 <= len(record.metadata.encode()) <= MAX_BYTES for record in records)
+    assert await harness.backend.upsert(collection, records, harness.deadline()) == len(records)
+    check_records(await fetch(harness, collection, [record.id for record in records]), records)
 
 
 @pytest.mark.parametrize(

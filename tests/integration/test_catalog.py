@@ -391,6 +391,23 @@ async def test_step_by_step_and_in_full_come_to_the_same_map(store: CountingStor
     )
 
 
+async def test_a_full_load_keeps_what_is_as_it_was_and_so_shows_what_is_not(
+    catalog: Catalog, store: CountingStore
+) -> None:
+    for name in ("kept", "moved", "lost"):
+        await store.add_collection(make(name), soon())
+    held = await store.load(ShardMap(), soon())
+    again = await store.load(held, soon(), full=True)
+    assert again == held
+    assert again.changed_names(held) == []
+    catalog.admin("update podroute_catalog.collections set pod = 'beta', generation = 2 where name = 'moved'")
+    catalog.admin("delete from podroute_catalog.collections where name = 'lost'")
+    restored = await store.load(held, soon(), full=True)
+    assert restored.collection("kept") is held.collection("kept")
+    assert restored.changed_names(held) == ["moved", "lost"]
+    assert restored.collection("moved").placement.pod == "beta"
+
+
 async def test_a_catalog_restored_from_a_backup_is_loaded_in_full_with_a_warning(
     catalog: Catalog, store: CountingStore, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -416,7 +433,7 @@ async def test_a_frozen_catalog_is_let_go_of_at_the_deadline(server: Server, sto
             began = time.monotonic()
             with pytest.raises((DeadlineExceeded, Unreachable)):
                 await call()
-            assert time.monotonic() - began < 0.5
+            assert time.monotonic() - began < 1.0
     finally:
         server.thaw()
     assert (await store.load(held, soon())).revision >= held.revision
@@ -637,7 +654,7 @@ async def test_a_frozen_catalog_holds_up_nobody_and_is_followed_again_when_thawe
             began = time.monotonic()
             with pytest.raises(DeadlineExceeded):
                 await source.refresh(soon(0.3))
-            assert time.monotonic() - began < 0.5
+            assert time.monotonic() - began < 1.0
             with pytest.raises(PodrouteError):  # in a freeze that outlasts every bound
                 await source.refresh(soon(5.0))
             assert source.current is held

@@ -126,14 +126,15 @@ async def test_a_cancelled_call_leaves_the_others_alone(cluster: Cluster) -> Non
         assert [outcome[0] for outcome in outcomes[1::2] if isinstance(outcome, tuple)] == list(range(1, 100, 2))
 
 
-async def test_a_lane_that_prepared_much_is_replaced(cluster: Cluster) -> None:
+async def test_a_lane_keeps_the_statements_that_were_used_last(cluster: Cluster) -> None:
+    kept = "select count(*)::int4, $1::int4 from pg_prepared_statements"
     async with lanes(cluster, size=1) as opened:
-        pids = set()
+        _, pid = await read(opened, NUMBER, 0)
         for i in range(2 * PREPARED_MAX + 10):
-            value, pid = await read(opened, f"select $1::int4 + {i}, pg_backend_pid()", 1)
-            assert value == i + 1
-            pids.add(pid)
-        assert len(pids) == 3
+            assert await read(opened, f"select $1::int4 + {i}, pg_backend_pid()", 1) == (i + 1, pid)
+            assert await read(opened, NUMBER, i) == (i, pid)
+        assert (await read(opened, kept, 0))[0] == PREPARED_MAX
+        assert (await read(opened, f"{kept} where statement = '{NUMBER}'", 0))[0] == 1
 
 
 async def test_a_read_ends_at_its_deadline_and_those_behind_it_are_served(cluster: Cluster) -> None:

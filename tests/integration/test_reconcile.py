@@ -14,16 +14,16 @@ import numpy as np
 import psycopg
 import pytest
 import pytest_asyncio
+from podroute_fdw import reconcile
 from podroute_fdw.backend import FdwBackend
 from podroute_pgvector.backend import PgvectorBackend
 from podroute_router.config import Config, make_config
 from podroute_router.domain import Collection, Deadline, Metric, Placement, Record
 from podroute_router.embedded import Cluster
-from podroute_router.errors import Unavailable
-from podroute_router.postgres.scram import verifier
+from podroute_router.errors import PodrouteError, Unavailable
 from podroute_router.shard_map import Change, ShardMap
 from podroute_router.wrappers import within
-from servers import router_values, separate_primary
+from servers import kept_verifier, router_values, separate_primary
 
 _numbers = itertools.count()
 
@@ -57,10 +57,8 @@ class Primary(NamedTuple):
 
 @pytest.fixture
 def primary(cluster: Cluster) -> Iterator[Primary]:
-    with (
-        separate_primary(cluster) as name,
-        psycopg.connect(cluster.primary.admin_conninfo(name), autocommit=True) as admin,
-    ):
+    name = separate_primary(cluster)
+    with psycopg.connect(cluster.primary.admin_conninfo(name), autocommit=True) as admin:
         yield Primary(name, make_config(router_values(cluster, primary=name)), admin)
 
 
@@ -91,6 +89,12 @@ async def collection(store: PgvectorBackend, pod: str = "alpha") -> AsyncIterato
 def shard_map(revision: int, *collections: Collection) -> ShardMap:
     changes = [Change(known.name, known) for known in collections]
     return ShardMap().changed(revision, ["alpha", "beta"], changes)
+
+
+def followed(primary: Primary) -> int:
+    """The revision that the foreign tables were brought to."""
+    [(revision,)] = primary.admin.execute('select revision from podroute_fdw."followed:revision"').fetchall()
+    return int(revision)
 
 
 RECORD = Record(id="a", vector=np.ones(3, dtype=np.float32))
@@ -151,6 +155,51 @@ async def test_a_collection_made_anew_with_another_dimension_gets_new_tables(
         await backend.follow(shard_map(2, larger), deadline())
         record = Record(id="a", vector=np.ones(5, dtype=np.float32))
         assert await backend.upsert(larger, [record], deadline()) == 1
+
+
+async def test_many_collections_are_readied_in_parts_and_an_older_map_takes_no_part_back(
+    primary: Primary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconcile, "TABLES_A_TRANSACTION", 5)
+    monkeypatch.setattr(reconcile, "TABLES_A_MESSAGE", 2)
+    monkeypatch.setattr(reconcile, "ROWS_AT_A_TIME", 3)
+    many = [
+        Collection(name=name, dimension=3, metric=Metric.L2, placement=Placement(pod="beta", schema="vecs", table=name))
+        for name in (f"many_{n}" for n in range(7))
+    ]
+    controls = {"alpha:control", "beta:control"}
+    tables = {each.name: {each.name, f"{each.name}:upsert"} for each in many}
+    taken = f'create table podroute_fdw."{many[-1].name}:upsert" ()'
+    async with fdw(primary.config) as backend:
+        primary.admin.execute(taken.encode())  # what must not be in the way of the last is
+        with pytest.raises(PodrouteError):
+            await backend.follow(shard_map(3, *many), deadline())
+        assert tables["many_0"] < primary.foreign_tables().keys(), "what was made before stays"
+        async with fdw(primary.config) as older:
+            await older.follow(shard_map(2, *many[2:]), deadline())
+        assert tables["many_0"] < primary.foreign_tables().keys()
+        primary.admin.execute(f'drop table podroute_fdw."{many[-1].name}:upsert"'.encode())
+        await backend.follow(shard_map(3, *many), deadline())
+        assert primary.foreign_tables().keys() == controls.union(*tables.values())
+        assert followed(primary) == 3
+        before = primary.foreign_tables()
+        await backend.follow(shard_map(4, *many[:1], *many[5:]), deadline())
+        assert primary.foreign_tables().items() <= before.items()
+    async with fdw(primary.config) as started_anew:
+        await started_anew.follow(shard_map(5, *many[:1]), deadline())
+    assert primary.foreign_tables().keys() == controls | tables["many_0"]
+
+
+async def test_a_change_of_one_collection_looks_at_no_other(primary: Primary, store: PgvectorBackend) -> None:
+    """Else each change would take the longer the more collections there are. A drift is mended at the next start."""
+    async with fdw(primary.config) as backend, collection(store) as a, collection(store) as b:
+        first = shard_map(1, a)
+        await backend.follow(first, deadline())
+        primary.admin.execute(f'drop foreign table podroute_fdw."{a.name}"'.encode())
+        await backend.follow(first.changed(2, first.pods, [Change(b.name, b)]), deadline())
+        assert a.name not in primary.foreign_tables()
+        assert await backend.upsert(b, [RECORD], deadline()) == 1
+        assert followed(primary) == 2
 
 
 async def test_a_router_with_an_older_map_takes_nothing_back(primary: Primary, store: PgvectorBackend) -> None:
@@ -233,7 +282,7 @@ async def test_a_pod_with_another_password_gets_a_mapping_that_holds_it(
     values = router_values(cluster, primary=primary.name)
     del values["pods"]["beta"]["password_file"]
     values["pods"]["beta"]["password"] = "of-its-own"
-    secret = verifier(cluster.router_role, "of-its-own")
+    secret = kept_verifier(cluster.router_role, "of-its-own")
     with psycopg.connect(cluster.pods["beta"].admin_conninfo(), autocommit=True) as admin:
         [(kept,)] = admin.execute("select rolpassword from pg_authid where rolname = 'podroute'").fetchall()
         async with collection(store, "beta") as b, fdw(make_config(values)) as backend:
@@ -279,7 +328,33 @@ async def test_a_password_changed_under_way_is_used_by_the_next_session(
 
 
 def set_password(cluster: Cluster, password: str) -> None:
-    secret = verifier(cluster.router_role, password)
+    secret = kept_verifier(cluster.router_role, password)
     for server in (cluster.primary, cluster.pods["beta"]):
         with psycopg.connect(server.admin_conninfo(), autocommit=True) as admin:
             admin.execute(f"alter role podroute password '{secret}'".encode())
+
+
+async def test_an_upsert_table_of_an_earlier_version_is_made_anew(primary: Primary, store: PgvectorBackend) -> None:
+    async with collection(store) as a, fdw(primary.config) as backend:
+        await backend.follow(shard_map(1, a), deadline())
+        wanted = primary.foreign_tables()
+        upserts = f'podroute_fdw."{a.name}:upsert"'
+        # As 0.1.0 made it.
+        primary.admin.execute(
+            f"drop foreign table {upserts}; create foreign table {upserts} (id text not null, vec vector(3) not null, "
+            "metadata jsonb not null) server podroute_alpha "
+            f"options (schema_name 'podroute', table_name '{a.name}')".encode()
+        )
+        primary.admin.execute(f"alter foreign table {upserts} owner to podroute_owner".encode())
+        old = primary.foreign_tables()[f"{a.name}:upsert"]
+        with pytest.raises(Unavailable) as stale:
+            await backend.upsert(a, [RECORD], deadline())
+        assert stale.value.reason == "STALE_PLAN"
+        async with fdw(primary.config) as started_anew:
+            await started_anew.follow(shard_map(1, a), deadline())
+            after = primary.foreign_tables()
+            assert after.keys() == wanted.keys()
+            assert after[f"{a.name}:upsert"] != old
+            assert after[a.name] == wanted[a.name]
+            assert await started_anew.upsert(a, [RECORD], deadline()) == 1
+            assert await started_anew.count(a, None, deadline()) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -92,6 +93,28 @@ def test_records_are_taken_as_they_came() -> None:
 )
 def test_a_bad_record_is_refused_by_its_field(bad: dict[str, Any], reason: str, field: str) -> None:
     assert refusal(take_records, upsert(record(), record(**bad)), LIMITS) == (reason, field)
+
+
+@pytest.mark.parametrize("dimension", [1, 31, 32, 4095, 4096, 16_000])
+@pytest.mark.parametrize("unknown", [b"", b"\x78\x05", b"\x7a\x03abc"], ids=["", "number", "bytes"])
+def test_a_vector_is_read_whatever_its_length_and_what_a_newer_caller_adds(dimension: int, unknown: bytes) -> None:
+    wanted = np.random.default_rng(dimension).standard_normal(dimension).astype(np.float32)
+    packed = record_pb2.Vector(values=wanted.tolist()).SerializeToString()
+    for encoded in (packed + unknown, unknown + packed):
+        taken = requests.to_vector(record_pb2.Vector.FromString(encoded), "vector")
+        assert taken.dtype == np.float32
+        assert taken.tolist() == wanted.tolist()
+
+
+def test_a_vector_may_come_number_by_number_or_have_none() -> None:
+    one_by_one = b"".join(b"\x0d" + struct.pack("<f", number) for number in (1, 2))
+    assert requests.to_vector(record_pb2.Vector.FromString(one_by_one), "vector").tolist() == [1.0, 2.0]
+    assert requests.to_vector(record_pb2.Vector(), "vector").tolist() == []
+
+
+def test_a_vector_may_have_the_largest_components() -> None:
+    largest = [3.4028234663852886e38] * 3
+    assert requests.to_vector(record_pb2.Vector(values=largest), "vector").tolist() == largest
 
 
 def test_a_record_may_have_an_id_of_1024_bytes_and_a_vector_of_zeros() -> None:
@@ -369,7 +392,7 @@ def test_a_response_says_how_it_was_served() -> None:
     assert not response.complete
 
 
-def test_a_shard_map_is_sent_in_the_order_of_names() -> None:
+async def test_a_shard_map_is_sent_in_the_order_of_names() -> None:
     made = [
         Collection(
             name=name, dimension=3, metric=metric, placement=Placement(pod="p", schema="s", table="t", generation=2)
@@ -377,7 +400,7 @@ def test_a_shard_map_is_sent_in_the_order_of_names() -> None:
         for name, metric in [("b", Metric.L2), ("a", Metric.INNER_PRODUCT)]
     ]
     shard_map = ShardMap().changed(9, ["p", "o"], [Change(one.name, one) for one in made])
-    message = responses.from_shard_map(shard_map)
+    message = await responses.from_shard_map(shard_map)
     assert message.revision == 9
     assert list(message.pods) == ["o", "p"]
     assert [one.name for one in message.collections] == ["a", "b"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,28 @@ def test_one_map_has_one_encoding_whatever_the_way_to_it() -> None:
     extra = Change("extra", a_map().collection("docs"))
     in_steps = a_map().changed(8, ["beta"], [extra]).changed(7, ["beta", "alpha"], [Change("extra", None)])
     assert saved_map.encode(in_steps) == saved_map.encode(a_map())
+
+
+@given(st.lists(st.tuples(collections(), st.booleans()), max_size=12))
+def test_an_encoder_that_saw_the_maps_before_encodes_as_one_that_did_not(steps: list[tuple[Collection, bool]]) -> None:
+    encoder, held = saved_map.Encoder(), a_map()
+    for revision, (collection, stays) in enumerate(steps, start=8):
+        change = Change(collection.name, collection if stays else None)
+        held = held.changed(revision, ["alpha"], [change, *([] if stays else [Change("docs", None)])])
+        assert encoder.encode(held) == saved_map.encode(held)
+
+
+def test_many_collections_are_encoded_with_breaths_and_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    breaths: list[float] = []
+    monkeypatch.setattr(saved_map.time, "sleep", breaths.append)
+    docs = a_map().collection("docs")
+    changes = [Change(f"c{n}", replace(docs, name=f"c{n}")) for n in range(5 * saved_map.BREATH)]
+    many, encoder = ShardMap().changed(7, ["alpha"], changes), saved_map.Encoder()
+    assert saved_map.decode(encoder.encode(many)) == many
+    assert len(breaths) == 5
+    one_more = many.changed(8, ["alpha"], [Change("docs", docs)])
+    assert saved_map.decode(encoder.encode(one_more)) == one_more
+    assert len(breaths) == 5, "what stays as it is is not encoded again"
 
 
 def test_no_changed_byte_goes_unnoticed() -> None:

@@ -67,6 +67,22 @@ def test_maps_of_the_same_content_are_equal_whatever_the_way_to_them() -> None:
     assert at_once != a_map(make("docs"), make("images", "beta"), revision=3)
 
 
+def test_what_changed_between_two_maps_is_named_and_nothing_else() -> None:
+    before = a_map(make("docs"), make("images"), make("notes"))
+    changes = [Change("docs", None), Change("notes", make("notes", "beta", 2)), Change("songs", make("songs"))]
+    after = before.changed(2, ["alpha", "beta"], changes)
+    assert sorted(after.changed_names(before)) == ["docs", "notes", "songs"]
+    assert sorted(before.changed_names(after)) == ["docs", "notes", "songs"]
+    assert sorted(after.changed_names(ShardMap())) == ["images", "notes", "songs"]
+    assert after.changed_names(after.changed(3, ["alpha"], [])) == []
+
+
+def test_a_change_leaves_the_other_collections_the_same_objects() -> None:
+    before = a_map(make("docs"), make("images"))
+    after = before.changed(2, ["alpha", "beta"], [Change("images", None), Change("notes", make("notes"))])
+    assert after.collection("docs") is before.collection("docs")
+
+
 def test_collections_are_counted_by_pod() -> None:
     counts = a_map(make("a"), make("b"), make("c", "beta")).collection_counts()
     assert counts == {"alpha": 2, "beta": 1}

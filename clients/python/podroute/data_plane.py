@@ -84,7 +84,7 @@ class DataPlane(Defaults):
         Args:
             collection: the collection's name.
             records: records or tuples (id, vector, metadata). The AsyncClient takes asynchronous iterables as well.
-            batch: most records in a batch, 1 to 10000; one of 4 MiB is sent however few its records.
+            batch: most records in a batch, 1 to 10000; one of 512 KiB is sent however few its records.
             path: the access path; default: the client's.
             timeout: seconds for all of it; default: no bound.
             patience: seconds without an acknowledgement after which an unavailable router or pod is an error.

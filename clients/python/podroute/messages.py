@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 from podroute.errors import Internal, InvalidArgument
@@ -86,21 +87,30 @@ def metric_value(metric: Metric | None) -> record_pb2.Metric:
 
 def vector_message(vector: VectorLike, field: str = "vector") -> record_pb2.Vector:
     """A vector; raises InvalidArgument where it is no sequence of numbers."""
-    if getattr(getattr(vector, "dtype", None), "str", None) == "<f4" and getattr(vector, "ndim", None) == 1:
-        # A numpy array of float32 is the message's wire format already: twenty times faster than its numbers.
-        packed: bytes = vector.tobytes()  # type: ignore[union-attr]
-        return record_pb2.Vector.FromString(_VALUES_TAG + _varint(len(packed)) + packed)
+    packed = _packed(vector)
+    if packed is not None:
+        return record_pb2.Vector.FromString(packed)
     with refusing(field):
         return record_pb2.Vector(values=components(vector))
 
 
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
+def _packed(vector: VectorLike) -> bytes | None:
+    """The wire format of a numpy array of float32, twenty times faster than by its numbers; None of anything else."""
+    if getattr(getattr(vector, "dtype", None), "str", None) != "<f4" or getattr(vector, "ndim", None) != 1:
+        return None
+    components: bytes = vector.tobytes()  # type: ignore[union-attr]
+    return _values_header(len(components)) + components
+
+
+@lru_cache(maxsize=64)
+def _values_header(length: int) -> bytes:
+    """What stands before so many bytes of components."""
+    header = bytearray(_VALUES_TAG)
+    while length > 0x7F:
+        header.append(length & 0x7F | 0x80)
+        length >>= 7
+    header.append(length)
+    return bytes(header)
 
 
 def metadata_text(metadata: Mapping[str, Any] | None, field: str) -> str:
@@ -110,7 +120,7 @@ def metadata_text(metadata: Mapping[str, Any] | None, field: str) -> str:
     if not isinstance(metadata, Mapping):
         raise InvalidArgument.at(field, f"must be a dict, not {type(metadata).__name__}", "METADATA")
     try:
-        return json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
+        return _JSON.encode(dict(metadata))
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArgument.at(field, f"has no JSON form: {error}", "METADATA") from error
 
@@ -121,6 +131,9 @@ def _plain(value: object) -> object:
     if tolist is None:
         raise TypeError(f"{type(value).__name__} is not a JSON type")
     return tolist()
+
+
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
 
 
 def record_messages(records: Iterable[RecordLike]) -> list[record_pb2.Record]:
@@ -145,10 +158,16 @@ def record_message(record: RecordLike, place: int) -> record_pb2.Record:
     id_, vector, metadata = record
     if not isinstance(id_, str):
         raise InvalidArgument.at(f"{field}.id", f"must be a string, not {type(id_).__name__}", "ARGUMENT_TYPE")
-    values = vector_message(vector, f"{field}.vector")
+    packed = _packed(vector)
+    values = vector_message(vector, f"{field}.vector") if packed is None else None
     text = metadata_text(metadata, f"{field}.metadata")
-    with refusing(field):
-        return record_pb2.Record(id=id_, vector=values, metadata=text)
+    try:  # not `refusing`, which takes as long as all the rest
+        message = record_pb2.Record(id=id_, vector=values, metadata=text)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidArgument.at(field, str(error), "ARGUMENT_TYPE") from error
+    if packed is not None:
+        message.vector.MergeFromString(packed)
+    return message
 
 
 def id_list(ids: Iterable[str]) -> list[str]:

@@ -22,8 +22,9 @@ DEFAULT_BATCH = 1000
 DEFAULT_PATIENCE_S = 30.0
 MAX_BATCH_RECORDS = 10_000
 """Most records in a batch; the router's default as well."""
-MAX_BATCH_BYTES = 4 * 1024 * 1024
-"""A batch is sent when it is as long as this, however few its records."""
+MAX_BATCH_BYTES = 512 * 1024
+"""A batch is sent when it is as long as this, however few its records. Longer ones are slower: on their way through
+client, router and servers they are copied again and again, and fit no cache."""
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 1.0
 STATUS_LOST = "Internal error from Core"

@@ -1,4 +1,4 @@
-"""Results of the core as responses of the contract. Pure."""
+"""Results of the core as responses of the contract."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from podroute.v1 import collection_service_pb2, record_pb2, route_pb2, shard_map_service_pb2, vector_service_pb2
 
+from podroute_router.api.slices import in_slices
 from podroute_router.collections import PodState, PodStatus
 from podroute_router.domain import (
     AccessPath,
@@ -119,13 +120,12 @@ def from_index_event(event: IndexProgress | Index) -> collection_service_pb2.Cre
     )
 
 
-def from_shard_map(shard_map: ShardMap) -> shard_map_service_pb2.ShardMap:
-    """The whole map; pods and collections in code-point order of their names."""
-    return shard_map_service_pb2.ShardMap(
-        revision=shard_map.revision,
-        pods=sorted(shard_map.pods),
-        collections=[from_collection(collection) for _, collection in sorted(shard_map.collections.items())],
-    )
+async def from_shard_map(shard_map: ShardMap) -> shard_map_service_pb2.ShardMap:
+    """The whole map, made in slices; pods and collections in code-point order of their names."""
+    message = shard_map_service_pb2.ShardMap(revision=shard_map.revision, pods=sorted(shard_map.pods))
+    names, add = sorted(shard_map.collections), message.collections.append
+    await in_slices(add(from_collection(shard_map.collections[name])) for name in names)
+    return message
 
 
 def from_pods(pods: Iterable[PodStatus]) -> shard_map_service_pb2.ListPodsResponse:

@@ -157,7 +157,7 @@ class ShardMapService:
         self, _request: shard_map_service_pb2.GetShardMapRequest, _deadline: Deadline
     ) -> shard_map_service_pb2.GetShardMapResponse:
         """The whole map."""
-        shard_map = responses.from_shard_map(self._collections.shard_map())
+        shard_map = await responses.from_shard_map(self._collections.shard_map())
         return shard_map_service_pb2.GetShardMapResponse(shard_map=shard_map)
 
     async def list_pods(

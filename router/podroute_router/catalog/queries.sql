@@ -40,10 +40,11 @@ set transaction isolation level repeatable read, read only
 select name from podroute_catalog.pods
 
 -- name: read_changes
--- Reads the collections that changed after revision $1; tombstones too, unless all are asked for.
+-- Reads the collections that changed after revision $1, by name; tombstones too, unless all are asked for.
 select name, dimension, metric, pod, table_schema, table_name, generation, deleted
 from podroute_catalog.collections
 where revision > $1::bigint and not (deleted and $1::bigint = 0)
+order by name
 
 -- name: bound_change
 -- Ends the transaction after $1 on the server's side, so that a router that froze does not keep the others out.

@@ -8,7 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +19,47 @@ from podroute_router.shard_map import Change, ShardMap
 
 FORMAT = 1
 
+BREATH = 100
+"""Collections that are encoded before other threads get their turn, for `BREATH_S`."""
+BREATH_S = 0.0005
+
+_TAIL = b"]}\n"
+
 
 class SavedMapError(Exception):
     """A saved map that cannot be used; the message says why and, where it is a file's, names the file."""
 
 
+class Encoder:
+    """Encodes one map after another, a collection only once for as long as it stays as it is.
+
+    It may run in a thread beside the event loop: it never computes for long without letting other threads go on.
+    """
+
+    def __init__(self) -> None:
+        self._encoded: dict[str, tuple[Collection, bytes]] = {}
+
+    def encode(self, shard_map: ShardMap) -> bytes:
+        """The map as the content of a file."""
+        before, self._encoded = self._encoded, {}
+        fresh = 0
+        for name in sorted(shard_map.collections):
+            collection = shard_map.collections[name]
+            known = before.get(name)
+            if known is None or known[0] is not collection:
+                known = collection, _json(_collection_values(collection))
+                fresh += 1
+                if fresh % BREATH == 0:
+                    time.sleep(BREATH_S)
+            self._encoded[name] = known
+        head = _line({"revision": shard_map.revision, "pods": sorted(shard_map.pods), "collections": []})
+        body = b"".join((head[: -len(_TAIL)], b",".join(line for _, line in self._encoded.values()), _TAIL))
+        return _line({"format": FORMAT, "sha256": hashlib.sha256(body).hexdigest()}) + body
+
+
 def encode(shard_map: ShardMap) -> bytes:
     """The map as the content of a file."""
-    body = _line(
-        {
-            "revision": shard_map.revision,
-            "pods": sorted(shard_map.pods),
-            "collections": [_collection_values(shard_map.collections[name]) for name in sorted(shard_map.collections)],
-        }
-    )
-    return _line({"format": FORMAT, "sha256": hashlib.sha256(body).hexdigest()}) + body
+    return Encoder().encode(shard_map)
 
 
 def decode(content: bytes) -> ShardMap:
@@ -52,9 +80,12 @@ def decode(content: bytes) -> ShardMap:
         raise SavedMapError(f"cannot be read ({type(error).__name__})") from error
 
 
-def save(shard_map: ShardMap, path: Path) -> None:
-    """Writes the map to the file, as a whole or not at all, even where the machine fails. Raises OSError."""
-    content = encode(shard_map)
+def save(shard_map: ShardMap, path: Path, encoder: Encoder | None = None) -> None:
+    """Writes the map to the file, as a whole or not at all, even where the machine fails. Raises OSError.
+
+    encoder: the one that encoded the map before, which spares most of the work.
+    """
+    content = (encoder or Encoder()).encode(shard_map)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # of mode 0600
     try:
@@ -89,8 +120,12 @@ def load(path: Path) -> ShardMap | None:
         raise SavedMapError(f"the saved shard map {path} {error}") from error
 
 
+def _json(values: dict[str, Any]) -> bytes:
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
+
+
 def _line(values: dict[str, Any]) -> bytes:
-    return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    return _json(values) + b"\n"
 
 
 def _collection_values(collection: Collection) -> dict[str, Any]:
@@ -107,11 +142,15 @@ def _collection_values(collection: Collection) -> dict[str, Any]:
 
 
 def _collection(values: dict[str, Any]) -> Collection:
+    name, table = values["name"], values["table"]
     return Collection(
-        name=values["name"],
+        name=name,
         dimension=values["dimension"],
         metric=Metric(values["metric"]),
-        placement=Placement(
-            pod=values["pod"], schema=values["schema"], table=values["table"], generation=values["generation"]
+        placement=Placement(  # thousands of collections share these strings
+            pod=sys.intern(values["pod"]),
+            schema=sys.intern(values["schema"]),
+            table=name if table == name else table,
+            generation=values["generation"],
         ),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -110,14 +111,15 @@ class CatalogStore:
                         revision,
                         base.revision,
                     )
+                known = base.collections
                 if full or revision < base.revision:
                     base = ShardMap()
                 pods = await _rows(connection, "read_pods")
-                rows = await _rows(connection, "read_changes", base.revision)
-        changes: list[Change] = []
-        for start in range(0, len(rows), CHUNK):
-            changes.extend(_change_from_row(row) for row in rows[start : start + CHUNK])
-            await asyncio.sleep(0)
+                cursor = await connection.execute(_SQL["read_changes"], [base.revision], binary=True)
+            changes: list[Change] = []
+            while rows := await cursor.fetchmany(CHUNK):
+                changes.extend(_change_from_row(row, known) for row in rows)
+                await asyncio.sleep(0)
         return base.changed(revision, (name for (name,) in pods), changes)
 
     async def register_pods(self, names: Iterable[str], deadline: Deadline) -> None:
@@ -240,9 +242,14 @@ async def _revision(connection: Connection, base: ShardMap) -> int:
     return int(revision)
 
 
-def _change_from_row(row: tuple[Any, ...]) -> Change:
+def _change_from_row(row: tuple[Any, ...], known: Mapping[str, Collection]) -> Change:
+    """What a row says, with the collection that is known where it says the same: a full load changes few of many."""
     name, dimension, metric, pod, schema, table, generation, deleted = row
     if deleted:
         return Change(name, None)
+    # Thousands of collections share these strings.
+    pod, schema, table = sys.intern(pod), sys.intern(schema), name if table == name else table
     placement = Placement(pod=pod, schema=schema, table=table, generation=generation)
-    return Change(name, Collection(name=name, dimension=dimension, metric=Metric(metric), placement=placement))
+    read = Collection(name=name, dimension=dimension, metric=Metric(metric), placement=placement)
+    held = known.get(name)
+    return Change(name, held if held == read else read)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from podroute_router.catalog import saved_map
 from podroute_router.catalog.listener import Listener
+from podroute_router.catalog.saved_map import Encoder
 from podroute_router.catalog.store import CatalogStore
 from podroute_router.config import Database, Timeouts
 from podroute_router.domain import Deadline
@@ -54,6 +55,7 @@ class ShardMapSource:
         self._unsaved = asyncio.Event()
         self._saved: ShardMap | None = None
         self._saving = threading.Lock()
+        self._encoder = Encoder()
         self._failing = False
         self._closed = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -231,7 +233,7 @@ class ShardMapSource:
     def _write(self, path: Path) -> ShardMap:
         with self._saving:  # a saving whose task was cancelled goes on; the one after it must write the later map
             shard_map = self._current
-            saved_map.save(shard_map, path)
+            saved_map.save(shard_map, path, self._encoder)
             return shard_map
 
 

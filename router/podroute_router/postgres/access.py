@@ -23,6 +23,7 @@ from podroute_router.postgres.lane_query import LaneQuery
 from podroute_router.postgres.lanes import Lanes
 from podroute_router.postgres.pace import Pace
 from podroute_router.postgres.pool import Pool
+from podroute_router.postgres.vector_texts import vector_text_array
 from podroute_router.sql import statements
 from podroute_router.sql.filters import compile_filter
 from podroute_router.sql.statements import Relation
@@ -55,7 +56,8 @@ class Relations:
 
     read: Relation
     upsert: Relation
-    upsert_through_rule: bool
+    upsert_as_text: bool
+    """See `statements.upsert`."""
     apply_settings: str
     """Statement that sets $1 names to $2 values on the pod until the transaction ends."""
 
@@ -86,14 +88,16 @@ class TableAccess:
         ordered = sorted(records, key=lambda record: record.id)
         ids = text_array([record.id for record in ordered])
         metadata = text_array([record.metadata for record in ordered])
-        vectors = await vector_array([record.vector for record in ordered])
+        encode = vector_text_array if relations.upsert_as_text else vector_array
+        vectors = await encode([record.vector for record in ordered])
 
         async def write() -> int:
             async with self._pool.connection(deadline, writes=True) as connection:
                 statement = statements.upsert(
-                    relations.upsert, connection.vector_schema, through_rule=relations.upsert_through_rule
+                    relations.upsert, connection.vector_schema, as_text=relations.upsert_as_text
                 )
-                set_element_type(vectors, connection.adapters.types.get_oid("vector"))
+                if not relations.upsert_as_text:
+                    set_element_type(vectors, connection.adapters.types.get_oid("vector"))
                 return await _write(connection, statement, (ids, vectors, metadata))
 
         return await _until_no_conflict(write, deadline)

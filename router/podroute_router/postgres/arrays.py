@@ -45,12 +45,17 @@ class EncodedDumper(Dumper):
 
 def text_array(texts: Sequence[str]) -> Encoded:
     """The texts, at least one, as text[]."""
-    parts = [_HEADER.pack(1, 0, TEXT_OID, len(texts), 1)]
+    parts = [text_array_header(len(texts))]
     for text in texts:
         data = text.encode()
         parts.append(_LENGTH.pack(len(data)))
         parts.append(data)
     return Encoded(b"".join(parts))
+
+
+def text_array_header(count: int) -> bytes:
+    """What stands before the elements of a text[]; each has its length before it."""
+    return _HEADER.pack(1, 0, TEXT_OID, count, 1)
 
 
 async def vector_array(vectors: Sequence[Vector]) -> Encoded:

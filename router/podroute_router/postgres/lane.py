@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -60,13 +60,13 @@ class Lane:
         self._loop = asyncio.get_running_loop()
         self._socket = self._pgconn.socket
         self._sent: deque[_Sent] = deque()
-        self._names: dict[str, bytes] = {}
+        self._names: OrderedDict[str, bytes] = OrderedDict()
+        """Of the statements that are prepared, the one used longest ago first."""
         self._named = 0
         self._turn_began = 0.0
         self._is_ticking = False
         self._is_writing = False
         self._is_open = True
-        self._is_retiring = False
         self._pgconn.enter_pipeline_mode()
         self._loop.add_reader(self._socket, self._read)
 
@@ -74,11 +74,6 @@ class Lane:
     def depth(self) -> int:
         """How many statements wait for their answers."""
         return len(self._sent)
-
-    @property
-    def is_full(self) -> bool:
-        """True where it has prepared as many statements as a connection should hold."""
-        return self._named >= PREPARED_MAX
 
     def send(self, statement: str, values: Sequence[bytes | None], until: float) -> asyncio.Future[Answer]:
         """Sends a statement with binary parameters.
@@ -101,23 +96,13 @@ class Lane:
             self._loop.call_later(TICK_S, self._tick)
         self._sent.append(_Sent(answer, statement, until))
         try:
-            name = self._names.get(statement)
-            if name is None:
-                self._named += 1
-                name = self._names[statement] = b"lane_%d" % self._named
-                self._pgconn.send_prepare(name, statement.encode())
+            name = self._prepared(statement)
             self._pgconn.send_query_prepared(name, values, [Format.BINARY] * len(values), Format.BINARY)
             self._pgconn.pipeline_sync()
             self._flush()
         except psycopg.Error:
             self.close()
         return answer
-
-    def retire(self) -> None:
-        """Closes the connection as soon as all statements have their answers."""
-        self._is_retiring = True
-        if not self._sent:
-            self.close()
 
     def close(self) -> None:
         """Closes the connection now; statements without an answer fail with LaneLost."""
@@ -133,6 +118,20 @@ class Lane:
             if not sent.answer.done():
                 sent.answer.set_exception(LaneLost())
         self._on_close(self)
+
+    def _prepared(self, statement: str) -> bytes:
+        """The name of the statement, which is prepared first where it is not; the server keeps the last few."""
+        name = self._names.get(statement)
+        if name is not None:
+            self._names.move_to_end(statement)
+            return name
+        if len(self._names) >= PREPARED_MAX:
+            _, oldest = self._names.popitem(last=False)
+            self._pgconn.send_close_prepared(oldest)
+        self._named += 1
+        name = self._names[statement] = b"lane_%d" % self._named
+        self._pgconn.send_prepare(name, statement.encode())
+        return name
 
     def _tick(self) -> None:
         """Callers whose time has run out are told.
@@ -199,5 +198,3 @@ class Lane:
                 sent.answer.set_exception(LaneLost())
             else:
                 sent.answer.set_result(Answer(result, seconds))
-        if self._is_retiring and not self._sent:
-            self.close()

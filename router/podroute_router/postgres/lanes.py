@@ -84,10 +84,6 @@ class Lanes:
     def _ready(self) -> Lane:
         """The lane with the fewest statements under way; where all have some, one more is made on the side."""
         lane = min(self._lanes, key=_depth, default=None)
-        if lane is not None and lane.is_full:
-            self._lanes.remove(lane)
-            lane.retire()
-            return self._ready()
         if lane is None or lane.depth:
             self._grow()
         if lane is None:

@@ -84,22 +84,24 @@ def query(
 
 
 @lru_cache(maxsize=16384)
-def upsert(relation: Relation, vector_schema: str, *, through_rule: bool) -> str:
+def upsert(relation: Relation, vector_schema: str, *, as_text: bool) -> str:
     """Writes records. $1 ids, $2 vectors, $3 metadata texts, of one length and with distinct ids.
 
-    through_rule: the relation is a view whose rule resolves conflicts, or a foreign table over one.
+    as_text: the relation is a foreign table with columns of text over a view that casts them and resolves conflicts by
+    a rule; $2 are texts too.
     """
-    statement = sql.SQL(
-        "insert into {relation} (id, vec, metadata) "
-        "select r.id, r.vec, r.metadata::jsonb "
-        "from unnest($1::text[], $2::{vector}[], $3::text[]) as r (id, vec, metadata){conflict}"
-    ).format(
-        relation=relation.identifier,
-        vector=vector_type(vector_schema),
-        conflict=sql.SQL(
-            "" if through_rule else " on conflict (id) do update set vec = excluded.vec, metadata = excluded.metadata"
-        ),
-    )
+    # unnest() stands in the list, not in FROM, which would first copy all records into a store of their own.
+    if as_text:
+        statement = sql.SQL(
+            "insert into {relation} (id, vec, metadata) "
+            "select unnest($1::text[]), unnest($2::text[]), unnest($3::text[])"
+        ).format(relation=relation.identifier)
+    else:
+        statement = sql.SQL(
+            "insert into {relation} (id, vec, metadata) select r.id, r.vec, r.metadata::jsonb from "
+            "(select unnest($1::text[]) as id, unnest($2::{vector}[]) as vec, unnest($3::text[]) as metadata) as r "
+            "on conflict (id) do update set vec = excluded.vec, metadata = excluded.metadata"
+        ).format(relation=relation.identifier, vector=vector_type(vector_schema))
     return statement.as_string()
 
 
