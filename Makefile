@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STUBS := clients/python/podroute/v1
 
-.PHONY: demo test check up proto lock format clean
+.PHONY: demo test check bench bench-smoke up proto lock format clean
 .DEFAULT_GOAL := demo
 
 .venv/.installed: requirements/dev.txt pyproject.toml
@@ -27,6 +27,28 @@ check: .venv/.installed  ## style, types, layers, contract, stubs
 	$(BIN)/buf lint proto
 	$(BIN)/python scripts/stubs.py --check
 
+bench: .venv/.benchmarks .venv-vecs/.installed build/pgbouncer  ## all benchmarks, half an hour; BENCH='--only query' runs some
+	$(BIN)/python -m benchmarks $(BENCH)
+
+bench-smoke: .venv/.benchmarks .venv-vecs/.installed build/pgbouncer  ## the same ratios from a small run
+	$(BIN)/python -m benchmarks --scale smoke $(BENCH)
+
+.venv/.benchmarks: requirements/bench.txt .venv/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	touch $@
+
+# vecs needs an older SQLAlchemy and psycopg2, which podroute has no use for.
+.venv-vecs/.installed: requirements/vecs.txt
+	$(PYTHON) -m venv .venv-vecs
+	.venv-vecs/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/vecs.txt
+	touch $@
+
+# PgBouncer where it is not installed: unpacked from Debian's packages, where there are any. Without it a ratio is null.
+build/pgbouncer:
+	mkdir -p $@
+	PATH="$$PATH:/usr/sbin" command -v pgbouncer || { cd $@ && apt-get -qq download pgbouncer libevent-2.1-7 libc-ares2 \
+		&& for package in *.deb; do dpkg -x "$$package" .; done; } || echo 'no PgBouncer'
+
 up: .venv/.installed  ## a primary, two pods and a router, until Ctrl-C
 	$(BIN)/podroute up
 
@@ -40,7 +62,9 @@ format: .venv/.installed
 lock:  ## resolve requirements/*.txt anew (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --extra dev -o requirements/dev.txt pyproject.toml
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --extra router -o requirements/router.txt pyproject.toml
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --constraint requirements/dev.txt --extra bench -o requirements/bench.txt pyproject.toml
+	printf 'vecs==0.4.5\nsqlalchemy<2.1\n' | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements/vecs.txt -
 	echo hatchling==1.33.0 | uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements/build.txt -
 
 clean:
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-vecs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

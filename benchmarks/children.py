@@ -8,11 +8,15 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
 ROOT = Path(__file__).resolve().parents[1]
-START_TIMEOUT_S = 30.0
+VECS_PYTHON = ROOT / ".venv-vecs" / "bin" / "python"
+"""The interpreter of the environment that has vecs, made by `make bench`; it has neither podroute nor psycopg 3."""
+START_TIMEOUT_S = 60.0
 END_TIMEOUT_S = 10.0
 
 
@@ -26,14 +30,17 @@ class Child:
     Args:
         module: its name within the package; it says one line as soon as it is ready.
         arguments: what it is started with.
+        python: the interpreter; None takes our own.
     """
 
-    def __init__(self, module: str, *arguments: str) -> None:
+    def __init__(self, module: str, *arguments: str, python: Path | None = None) -> None:
         self.module = module
         # Settings of the user's own routers are not for ours.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PODROUTE_")}
+        # Its remarks on servers that end before their clients are no errors.
+        environment.setdefault("GRPC_VERBOSITY", "ERROR")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", f"benchmarks.{module}", *arguments],
+            [str(python or sys.executable), "-m", f"benchmarks.{module}", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
@@ -78,11 +85,15 @@ class Child:
         self.tell(command)
         return self.hear(timeout_s)
 
+    def hang_up(self) -> None:
+        """Tells the process to end, and does not wait."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
     def close(self) -> None:
         """Ends the process, by force where it does not by itself."""
-        assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.close()
+        self.hang_up()
         try:
             self._process.wait(END_TIMEOUT_S)
         except subprocess.TimeoutExpired:
@@ -95,6 +106,27 @@ class Child:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def start_all(stack: ExitStack, module: str, *arguments: str, count: int, python: Path | None = None) -> list[Child]:
+    """So many children of one kind, ready; they start and end side by side. The stack ends them."""
+    children = launch_all(stack, module, *arguments, count=count, python=python)
+    wait_ready(children)
+    return children
+
+
+def launch_all(stack: ExitStack, module: str, *arguments: str, count: int, python: Path | None = None) -> list[Child]:
+    """As `start_all`, but they are not ready yet; `wait_ready` follows."""
+    children = [stack.enter_context(Child(module, *arguments, python=python)) for _ in range(count)]
+    for child in children:
+        stack.callback(child.hang_up)
+    return children
+
+
+def wait_ready(children: Iterable[Child]) -> None:
+    """Hears from each of them that it is ready."""
+    for child in children:
+        child.hear(START_TIMEOUT_S)
 
 
 def say(answer: dict[str, Any]) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from benchmarks.children import Child
 
-ANSWER_TIMEOUT_S = 30.0
+ANSWER_TIMEOUT_S = 120.0
 CALL_TIMEOUT_S = 10.0
 """Deadline of each call; one that fails ends the run."""
 
@@ -56,6 +56,15 @@ class Window:
             number += 1
         return taken
 
+    def ended_within(self, calls: Iterable[tuple[float, float]]) -> list[float]:
+        """The seconds of those calls that ended within the window.
+
+        Args:
+            calls: when each ended, in seconds since the epoch as a program's log has it, and how many seconds it took.
+        """
+        since_epoch = time.time() - time.monotonic()
+        return [seconds for ended, seconds in calls if self.begin <= ended - since_epoch < self.end]
+
 
 def first_query(caller: int, callers: int, queries: int) -> int:
     """Where a caller begins, so that no two ask the same at the same time."""
@@ -74,49 +83,74 @@ class Callers(Protocol):
         ...
 
 
-class GrpcCallers:
-    """Processes that call a gRPC server, one caller in each.
+class ProcessCallers:
+    """Processes with one blocking caller in each.
 
     Args:
-        processes: running `caller` modules.
-        target: the server's `address`, and what the requests name: `collection`, `path`, `limit`.
+        processes: running children that take `{**command, first, window}` and answer `{seconds}`, and that answer
+            `command` alone with `{ids}`.
+        command: what each is told, such as the server to call.
+        queries: how many there are, so that no two callers ask the same at the same time.
     """
 
-    def __init__(self, processes: Sequence[Child], target: dict[str, Any]) -> None:
+    def __init__(self, processes: Sequence[Child], command: dict[str, Any], *, queries: int) -> None:
         self._processes = processes
-        self._target = target
+        self._command = command
+        self._queries = queries
 
     def answers(self) -> list[list[str]]:
         """See `Callers`."""
-        ids: list[list[str]] = self._processes[0].ask({"target": self._target}, ANSWER_TIMEOUT_S)["ids"]
+        ids: list[list[str]] = self._processes[0].ask(self._command, ANSWER_TIMEOUT_S)["ids"]
         return ids
 
     def offer(self, callers: int, window: Window) -> Outcome:
         """See `Callers`."""
         called = self._processes[:callers]
-        for process in called:
-            process.tell({"target": self._target, "window": [window.begin, window.end]})
-        return lambda: [seconds for process in called for seconds in _outcome(process, window)]
+        for number, process in enumerate(called):
+            first = first_query(number, len(called), self._queries)
+            process.tell(self._command | {"first": first, "window": [window.begin, window.end]})
+        return lambda: [seconds for process in called for seconds in heard(process, window.end)["seconds"]]
+
+    def follow(self, schedule: dict[str, Any], end: float) -> list[dict[str, Any]]:
+        """Gives each process its share of an open-loop schedule; see `benchmarks.schedule`. Answers when all are done.
+
+        Args:
+            schedule: a `Schedule`, as a dict.
+            end: when it ends, on the monotonic clock.
+        """
+        for number, process in enumerate(self._processes):
+            process.tell(self._command | {"schedule": schedule, "share": [number, len(self._processes)]})
+        return [heard(process, end) for process in self._processes]
 
 
 class BareCallers:
-    """One process with concurrent callers, each with a connection to the pod of its own."""
+    """One process with concurrent callers, each with a connection of its own.
 
-    def __init__(self, process: Child) -> None:
+    Args:
+        process: a running `bare` module.
+        settings: of each session, set before the load.
+    """
+
+    def __init__(self, process: Child, settings: dict[str, str] | None = None) -> None:
         self._process = process
+        self._command = {"settings": settings or {}}
 
     def answers(self) -> list[list[str]]:
         """See `Callers`."""
-        ids: list[list[str]] = self._process.ask({}, ANSWER_TIMEOUT_S)["ids"]
+        ids: list[list[str]] = self._process.ask(self._command, ANSWER_TIMEOUT_S)["ids"]
         return ids
 
     def offer(self, callers: int, window: Window) -> Outcome:
         """See `Callers`."""
-        self._process.tell({"callers": callers, "window": [window.begin, window.end]})
-        return lambda: _outcome(self._process, window)
+        self._process.tell(self._command | {"callers": callers, "window": [window.begin, window.end]})
+        return lambda: list(heard(self._process, window.end)["seconds"])
+
+    def follow(self, schedule: dict[str, Any], end: float) -> list[dict[str, Any]]:
+        """As those of `ProcessCallers`: a caller takes a share."""
+        self._process.tell(self._command | {"schedule": schedule})
+        return [heard(self._process, end)]
 
 
-def _outcome(process: Child, window: Window) -> list[float]:
-    left_s = max(0.0, window.end - time.monotonic())
-    seconds: list[float] = process.hear(left_s + CALL_TIMEOUT_S + ANSWER_TIMEOUT_S)["seconds"]
-    return seconds
+def heard(process: Child, end: float) -> dict[str, Any]:
+    """What a process answers after a load that ends then, on the monotonic clock."""
+    return process.hear(max(0.0, end - time.monotonic()) + CALL_TIMEOUT_S + ANSWER_TIMEOUT_S)

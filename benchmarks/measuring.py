@@ -11,6 +11,9 @@ from pathlib import Path
 
 from benchmarks.load import Callers, Window
 
+FEWEST_CALLS = 2
+LONGEST_S = 10.0
+
 _PROC = Path("/proc")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -21,8 +24,8 @@ class Case:
 
     name: str
     callers: Callers
-    pid: int
-    """The process whose CPU time is measured."""
+    pids: Collection[int] = ()
+    """The processes whose CPU time is the case's own; empty where the case is a program that comes and goes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +37,16 @@ class Sample:
     round: int
     calls: int
     requests_per_s: float
-    cpu_us: float
-    """Of the case's process."""
-    postgres_cpu_us: float
+    cpu_us: float | None
+    """Of the case's own processes."""
+    postgres_cpu_us: float | None
     """Of all PostgreSQL servers' processes."""
+    load_cpu_us: float | None
+    """Of what puts the load on, where that is not the case itself."""
     p50_ms: float
+    p90_ms: float
     p99_ms: float
-    others_cpu: float
+    others_cpu: float | None
     """Share of the machine's CPU time that went to processes which are not of this benchmark."""
 
 
@@ -102,34 +108,51 @@ def measure(
         callers: how many call at a time.
         round: goes into the sample.
         warm_up_s: load before the measurement.
-        seconds: length of the measurement.
+        seconds: length of the measurement; it is made longer where hardly a call ends in that time.
         postgres: ids of the PostgreSQL servers' first processes.
     """
-    window = Window.after(warm_up_s, seconds)
-    outcome = case.callers.offer(callers, window)
-    time.sleep(max(0.0, window.begin - time.monotonic()))
-    before = Usage.now()
-    time.sleep(max(0.0, window.end - time.monotonic()))
-    after = Usage.now()
-    taken = outcome()
-    if len(taken) < 2:
+    before, after, taken = _loaded(case, callers, Window.after(warm_up_s, seconds))
+    while len(taken) < FEWEST_CALLS and seconds < LONGEST_S:
+        seconds *= 4
+        before, after, taken = _loaded(case, callers, Window.after(warm_up_s, seconds))
+    if len(taken) < FEWEST_CALLS:
         raise RuntimeError(f"{case.name}: only {len(taken)} calls ended within {seconds:g} s")
     elapsed_s = after.at - before.at
     busy_s = after.busy_s - before.busy_s
-    ours_s = after.below([os.getpid()]) - before.below([os.getpid()])
     us_a_call = 1e6 / elapsed_s * seconds / len(taken)  # the two looks at /proc are not exactly `seconds` apart
+    ours_s, postgres_s, case_s = (
+        after.below(pids) - before.below(pids) for pids in ([os.getpid()], postgres, case.pids)
+    )
+    p50_ms, p90_ms, p99_ms = percentiles_ms(taken)
     return Sample(
         case=case.name,
         callers=callers,
         round=round,
         calls=len(taken),
         requests_per_s=len(taken) / seconds,
-        cpu_us=(after.of(case.pid) - before.of(case.pid)) * us_a_call,
-        postgres_cpu_us=(after.below(postgres) - before.below(postgres)) * us_a_call,
-        p50_ms=statistics.median(taken) * 1e3,
-        p99_ms=statistics.quantiles(taken, n=100, method="inclusive")[98] * 1e3,
+        cpu_us=case_s * us_a_call if case.pids else None,
+        postgres_cpu_us=postgres_s * us_a_call,
+        load_cpu_us=max(0.0, ours_s - postgres_s - case_s) * us_a_call,
+        p50_ms=p50_ms,
+        p90_ms=p90_ms,
+        p99_ms=p99_ms,
         others_cpu=max(0.0, busy_s - ours_s) / elapsed_s / (os.cpu_count() or 1),
     )
+
+
+def _loaded(case: Case, callers: int, window: Window) -> tuple[Usage, Usage, list[float]]:
+    """CPU times at both ends of the window, and the seconds of the calls that ended within it."""
+    outcome = case.callers.offer(callers, window)
+    time.sleep(max(0.0, window.begin - time.monotonic()))
+    before = Usage.now()
+    time.sleep(max(0.0, window.end - time.monotonic()))
+    return before, Usage.now(), outcome()
+
+
+def percentiles_ms(seconds: Sequence[float]) -> tuple[float, float, float]:
+    """The 50th, 90th and 99th percentile of two times or more, in ms."""
+    cuts = statistics.quantiles(seconds, n=100, method="inclusive")
+    return cuts[49] * 1e3, cuts[89] * 1e3, cuts[98] * 1e3
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,16 @@ from benchmarks.measuring import Figure, Sample
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A case under a number of callers, over all rounds."""
+    """A case under a number of callers, over all rounds. None: not measured."""
 
     case: str
     callers: int
     requests_per_s: Figure
-    cpu_us: Figure
-    postgres_cpu_us: Figure
+    cpu_us: Figure | None
+    postgres_cpu_us: Figure | None
+    load_cpu_us: Figure | None
     p50_ms: Figure
+    p90_ms: Figure
     p99_ms: Figure
 
 
@@ -36,27 +38,40 @@ def summarize(samples: Iterable[Sample]) -> list[Row]:
             case=case,
             callers=callers,
             requests_per_s=Figure.of([sample.requests_per_s for sample in group]),
-            cpu_us=Figure.of([sample.cpu_us for sample in group]),
-            postgres_cpu_us=Figure.of([sample.postgres_cpu_us for sample in group]),
+            cpu_us=_measured([sample.cpu_us for sample in group]),
+            postgres_cpu_us=_measured([sample.postgres_cpu_us for sample in group]),
+            load_cpu_us=_measured([sample.load_cpu_us for sample in group]),
             p50_ms=Figure.of([sample.p50_ms for sample in group]),
+            p90_ms=Figure.of([sample.p90_ms for sample in group]),
             p99_ms=Figure.of([sample.p99_ms for sample in group]),
         )
         for (callers, case), group in groups.items()
     ]
 
 
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, readable as it stands; the first column is text, the others are figures."""
+def _measured(values: Sequence[float | None]) -> Figure | None:
+    measured = [value for value in values if value is not None]
+    return Figure.of(measured) if measured else None
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], *, text: Collection[int] = (0,)) -> str:
+    """A Markdown table, readable as it stands.
+
+    Args:
+        header: the columns' names.
+        rows: cells.
+        text: columns that are text; the others are figures.
+    """
     widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
 
     def line(cells: Sequence[str]) -> str:
         aligned = [
-            cell.ljust(width) if i == 0 else cell.rjust(width)
+            cell.ljust(width) if i in text else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
         ]
         return f"| {' | '.join(aligned)} |"
 
-    rule = [("-" * width if i == 0 else "-" * (width - 1) + ":") for i, width in enumerate(widths)]
+    rule = [("-" * width if i in text else "-" * max(1, width - 1) + ":") for i, width in enumerate(widths)]
     return "\n".join([line(header), f"| {' | '.join(rule)} |", *map(line, rows)])
 
 
@@ -81,24 +96,6 @@ def versions() -> dict[str, str]:
     """The libraries on the way of a query."""
     return {"Python": platform.python_version()} | {
         name: version(name) for name in ("podroute", "grpcio", "protobuf", "psycopg", "pgvector", "numpy")
-    }
-
-
-def document(
-    *,
-    about: Mapping[str, Any],
-    recall: Mapping[str, float],
-    rows: Sequence[Row],
-    ratios: Mapping[str, float],
-    samples: Sequence[Sample],
-) -> dict[str, Any]:
-    """The run as JSON: everything that was measured, raw and summed up."""
-    return {
-        **about,
-        "recall_at_limit": dict(recall),
-        "ratios": dict(ratios),
-        "summary": [asdict(row) for row in rows],
-        "samples": [asdict(sample) for sample in samples],
     }
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from benchmarks.measuring import Figure, Sample
-from benchmarks.stage import BARE, DIRECT, FDW, FLOOR
 
-Measure = Callable[[Sample], float]
+Measure = Callable[[Sample], float | None]
 
 
-def cpu(sample: Sample) -> float:
-    """CPU time of the case's process a call."""
+def cpu(sample: Sample) -> float | None:
+    """CPU time of the case's processes a call."""
     return sample.cpu_us
 
 
@@ -25,40 +24,27 @@ def p50(sample: Sample) -> float:
     return sample.p50_ms
 
 
-def over(samples: Sequence[Sample], measured: Measure, case: str, peer: str, callers: int) -> Figure:
-    """A case's figure divided by its peer's."""
-    return Figure.of([value / of_peer for value, of_peer in _paired(samples, measured, case, peer, callers)])
+def over(samples: Sequence[Sample], measured: Measure, case: str, peer: str, callers: int) -> Figure | None:
+    """A case's figure divided by its peer's; None where one of them was not measured, or the peer's is nothing."""
+    pairs = paired(samples, measured, case, peer, callers)
+    return _figure([value / of_peer for value, of_peer in pairs if of_peer])
 
 
-def added(samples: Sequence[Sample], measured: Measure, case: str, peer: str, callers: int) -> Figure:
-    """A case's figure less its peer's."""
-    return Figure.of([value - of_peer for value, of_peer in _paired(samples, measured, case, peer, callers)])
+def added(samples: Sequence[Sample], measured: Measure, case: str, peer: str, callers: int) -> Figure | None:
+    """A case's figure less its peer's; None where one of them was not measured."""
+    return _figure([value - of_peer for value, of_peer in paired(samples, measured, case, peer, callers)])
 
 
-def all_ratios(samples: Sequence[Sample]) -> dict[str, float]:
-    """Every ratio by name, flat, for programs; the suffix is the number of callers."""
-    ratios = {}
-    for callers in sorted({sample.callers for sample in samples}):
-        for name, figure in (
-            ("router_cpu_over_floor", over(samples, cpu, DIRECT, FLOOR, callers)),
-            ("router_cpu_over_floor_fdw", over(samples, cpu, FDW, FLOOR, callers)),
-            ("qps_over_floor", over(samples, throughput, DIRECT, FLOOR, callers)),
-            ("qps_over_psycopg", over(samples, throughput, DIRECT, BARE, callers)),
-            ("p50_over_psycopg", over(samples, p50, DIRECT, BARE, callers)),
-            ("added_p50_ms_over_psycopg", added(samples, p50, DIRECT, BARE, callers)),
-            ("fdw_qps_over_direct", over(samples, throughput, FDW, DIRECT, callers)),
-            ("fdw_p50_over_direct", over(samples, p50, FDW, DIRECT, callers)),
-        ):
-            ratios[f"{name}_{callers}"] = figure.median
-    return ratios
-
-
-def _paired(
+def paired(
     samples: Sequence[Sample], measured: Measure, case: str, peer: str, callers: int
-) -> Iterator[tuple[float, float]]:
+) -> list[tuple[float, float]]:
     """The figures of the case and of its peer, round by round."""
     of_case, of_peer = (
         {s.round: measured(s) for s in samples if s.case == name and s.callers == callers} for name in (case, peer)
     )
-    for number, value in of_case.items():
-        yield value, of_peer[number]
+    pairs = [(value, of_peer.get(number)) for number, value in of_case.items()]
+    return [(value, peers) for value, peers in pairs if value is not None and peers is not None]
+
+
+def _figure(values: Sequence[float]) -> Figure | None:
+    return Figure.of(values) if values else None

@@ -9,6 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
+import uvloop
 from podroute_router.config import Config, make_config
 from podroute_router.logs import configure_logs
 from podroute_router.server import serve
@@ -34,4 +35,4 @@ async def run(config: Config) -> None:
 
 if __name__ == "__main__":
     # The file has the configuration as JSON.
-    asyncio.run(run(make_config(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))))
+    uvloop.run(run(make_config(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))))

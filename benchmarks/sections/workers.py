@@ -1,17 +1,13 @@
 """What a second worker adds: requests/s of the cheapest call with 1 worker and with 2, in one run.
 
-    python -m benchmarks.workers [--seconds S] [--rounds N] [--json FILE]
-
 Callers and PostgreSQL run on the same cores as the workers, so the ratio is read beside the machine's own limit.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -22,16 +18,28 @@ from pathlib import Path
 import podroute
 from podroute_router.embedded import Cluster
 
-from benchmarks.children import START_TIMEOUT_S, Child, ChildFailed
+from benchmarks.children import START_TIMEOUT_S, Child, ChildFailed, start_all
 from benchmarks.load import CALL_TIMEOUT_S, Window
 from benchmarks.measuring import Figure, Usage
-from benchmarks.output import machine, markdown, shown, versions
+from benchmarks.output import shown
+from benchmarks.section import Scale, Section, Table
 from benchmarks.stage import POD, prepare_cluster
 
 WORKERS = (1, 2)
 CALLERS = 12
 COLLECTION = "empty"
 WARM_UP_S = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How long is measured."""
+
+    rounds: int
+    seconds: float
+
+
+PLANS = {Scale.FULL: Plan(rounds=7, seconds=2.0), Scale.SMOKE: Plan(rounds=1, seconds=1.0)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,39 +58,22 @@ class Sample:
     p50_ms: float
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the benchmark; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.workers", description=(__doc__ or "").partition("\n")[0]
-    )
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of a measurement")
-    parser.add_argument("--rounds", type=int, default=5, help="measurements of each case")
-    parser.add_argument("--json", type=Path, help="writes the raw measurements to this file")
-    options = parser.parse_args(arguments)
-    if sys.platform != "linux":
-        print("benchmarks.workers needs Linux, as workers do", file=sys.stderr)
-        return 2
-    try:
-        samples = _run(seconds=options.seconds, rounds=options.rounds)
-    except ChildFailed as error:
-        print(error, file=sys.stderr)
-        return 1
+def run(scale: Scale) -> Section:
+    """Measures."""
+    plan = PLANS[scale]
+    samples = _measure(plan)
     ratios = _ratios(samples)
-    print(_table(samples))
-    print(f"\n2 workers / 1 worker: {shown(ratios['requests'], 2)} requests/s")
-    print(f"limit of this machine, were all its cores always busy: {shown(ratios['limit'], 2)}")
-    if options.json is not None:
-        document = {
-            "machine": machine(),
-            "versions": versions(),
-            "ratios": {f"{name}_2_over_1_workers": figure.median for name, figure in ratios.items()},
-            "samples": [asdict(sample) for sample in samples],
-        }
-        options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    return 0
+    return Section(
+        name="workers",
+        title="A second worker",
+        parameters={**asdict(plan), "call": "Fetch of one id that does not exist, DIRECT", "callers": CALLERS},
+        rows=[asdict(sample) for sample in samples],
+        tables=[_table(samples, ratios)],
+        ratios={name: figure.median for name, figure in ratios.items()},
+    )
 
 
-def _run(*, seconds: float, rounds: int) -> list[Sample]:
+def _measure(plan: Plan) -> list[Sample]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="podroute-bench-")))
         cluster = stack.enter_context(Cluster(pods=[POD], ephemeral=True, fsync=False))
@@ -98,20 +89,18 @@ def _run(*, seconds: float, rounds: int) -> list[Sample]:
         with podroute.Client(addresses[1]) as client:
             client.wait_until_serving()
             client.create_collection(COLLECTION, dimension=3, pod=POD)
-        callers = [stack.enter_context(Child("fetcher")) for _ in range(CALLERS)]
-        for caller in callers:
-            caller.hear(START_TIMEOUT_S)
+        callers = start_all(stack, "fetcher", count=CALLERS)
         return [
             _sample(
                 workers,
                 round=number,
-                window=Window.after(WARM_UP_S, seconds),
+                window=Window.after(WARM_UP_S, plan.seconds),
                 address=addresses[workers],
                 router=services[workers].pid,
                 callers=callers,
                 postgres=[server.pid for server in cluster.servers.values()],
             )
-            for number in range(rounds)
+            for number in range(plan.rounds)
             for workers in (WORKERS if number % 2 == 0 else reversed(WORKERS))
         ]
 
@@ -161,13 +150,14 @@ def _ratios(samples: Sequence[Sample]) -> Mapping[str, Figure]:
         cpu_us = sample.router_cpu_us + sample.postgres_cpu_us + sample.callers_cpu_us
         return (os.cpu_count() or 1) * 1e6 / cpu_us
 
+    rounds = [(one.requests_per_s, twos[number].requests_per_s) for number, one in ones.items()]
     return {
-        "requests": Figure.of([twos[number].requests_per_s / one.requests_per_s for number, one in ones.items()]),
-        "limit": Figure.of([limit(one) / one.requests_per_s for one in ones.values()]),
+        "workers_2_over_1": Figure.of([by_two / by_one for by_one, by_two in rounds]),
+        "workers_2_over_1_limit": Figure.of([limit(one) / one.requests_per_s for one in ones.values()]),
     }
 
 
-def _table(samples: Sequence[Sample]) -> str:
+def _table(samples: Sequence[Sample], ratios: Mapping[str, Figure]) -> Table:
     header = (
         *("workers", "requests/s", "router CPU µs", "PostgreSQL CPU µs", "callers' CPU µs"),
         *("cores busy", "p50 ms"),
@@ -188,8 +178,13 @@ def _table(samples: Sequence[Sample]) -> str:
                 shown(cell("p50_ms"), 2),
             ]
         )
-    return markdown(header, rows)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return Table(
+        title="Requests/s with one worker and with two",
+        header=header,
+        rows=rows,
+        note=(
+            f"Two workers ÷ one: {shown(ratios['workers_2_over_1'], 2)} requests/s. What this machine could do if all "
+            "its cores were always busy and a call took no more CPU time than with one worker: "
+            f"{shown(ratios['workers_2_over_1_limit'], 2)}. Callers and PostgreSQL run on the same cores."
+        ),
+    )

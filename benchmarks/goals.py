@@ -1,0 +1,137 @@
+"""The ratios of latest.json: what each is, which section measures it, and what it ought to be."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Bound(Enum):
+    """On which side of the goal a result ought to be."""
+
+    AT_MOST = "≤"
+    AT_LEAST = "≥"
+    ABOVE = ">"
+
+    def holds(self, result: float, goal: float) -> bool:
+        """Whether it is there."""
+        compare: Mapping[Bound, Callable[[float, float], bool]] = {
+            Bound.AT_MOST: operator.le,
+            Bound.AT_LEAST: operator.ge,
+            Bound.ABOVE: operator.gt,
+        }
+        return compare[self](result, goal)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ratio:
+    """One of the figures that the benchmarks are for."""
+
+    name: str
+    section: str
+    meaning: str
+    bound: Bound | None = None
+    goal: float | None = None
+
+    @property
+    def shown_goal(self) -> str:
+        """Such as `≤ 2`; empty where there is none."""
+        return "" if self.bound is None or self.goal is None else f"{self.bound.value} {self.goal:g}"
+
+    def verdict(self, result: float | None) -> str:
+        """`met`, `missed`, or that there is nothing to say."""
+        if self.bound is None or self.goal is None:
+            return ""
+        if result is None:
+            return "not measured"
+        return "met" if self.bound.holds(result, self.goal) else "**missed**"
+
+
+def _ratio(name: str, section: str, meaning: str, bound: Bound | None = None, goal: float | None = None) -> Ratio:
+    return Ratio(name=name, section=section, meaning=meaning, bound=bound, goal=goal)
+
+
+RATIOS = (
+    _ratio(
+        "router_cpu_over_floor",
+        "query",
+        "CPU time of the router a Query over DIRECT ÷ that of an empty grpc.aio handler, 8 callers",
+        Bound.AT_MOST,
+        1.5,
+    ),
+    _ratio("router_cpu_over_floor_1", "query", "the same with 1 caller"),
+    _ratio("router_cpu_over_floor_light", "query", "the same with 8 callers of h2load, one fixed request"),
+    _ratio("p50_over_vecs", "query", "p50 of podroute DIRECT ÷ p50 of vecs, 1 caller", Bound.AT_MOST, 0.6),
+    _ratio(
+        "qps8_over_vecs",
+        "query",
+        "requests/s of podroute DIRECT ÷ those of vecs, 8 Python processes each",
+        Bound.AT_LEAST,
+        2.5,
+    ),
+    _ratio(
+        "qps8_over_vecs_light",
+        "query",
+        "requests/s of podroute DIRECT by 8 callers of h2load ÷ those of vecs in 8 Python processes",
+    ),
+    _ratio(
+        "added_p50_ms_over_psycopg",
+        "query",
+        "p50 of podroute DIRECT less p50 of bare psycopg, in ms, 1 caller",
+        Bound.AT_MOST,
+        0.4,
+    ),
+    _ratio(
+        "added_p50_ms_over_psycopg_light",
+        "query",
+        "p50 of podroute DIRECT by h2load less p50 of bare psycopg, in ms, 1 caller",
+    ),
+    _ratio(
+        "added_p50_over_pgbouncer",
+        "query",
+        "what podroute DIRECT adds to the p50 of bare psycopg ÷ what PgBouncer adds to it, 1 caller",
+    ),
+    _ratio("qps8_over_pgbench", "query", "requests/s of podroute DIRECT ÷ those of pgbench (the pod's own), 8 callers"),
+    _ratio("fdw_p50_over_direct", "query", "p50 of podroute FDW ÷ p50 of podroute DIRECT, 1 caller", Bound.AT_MOST, 2),
+    _ratio(
+        "recipe_over_fdw",
+        "query",
+        "p50 of the common FDW recipe ÷ p50 of podroute FDW, 1 caller",
+        Bound.ABOVE,
+        1000,
+    ),
+    _ratio(
+        "p99_over_p50_at_70_percent",
+        "load",
+        "p99 ÷ p50 of podroute DIRECT, open loop at 70 % of its closed-loop peak",
+        Bound.AT_MOST,
+        3,
+    ),
+    _ratio(
+        "ingest_over_executemany",
+        "ingest",
+        "rows/s of upsert_many over DIRECT ÷ those of bare psycopg's pipelined executemany",
+        Bound.AT_LEAST,
+        0.7,
+    ),
+    _ratio("ingest_over_vecs", "ingest", "rows/s of upsert_many over DIRECT ÷ those of vecs", Bound.AT_LEAST, 15),
+    _ratio(
+        "fdw_ingest_over_direct",
+        "ingest",
+        "rows/s of upsert_many over FDW ÷ those over DIRECT",
+        Bound.AT_LEAST,
+        0.5,
+    ),
+    _ratio(
+        "p50_10k_collections_over_10",
+        "growth",
+        "p50 of a Query with the most collections (10,000 in full) ÷ that with 10, 1 caller",
+        Bound.AT_MOST,
+        1.05,
+    ),
+    _ratio("workers_2_over_1", "workers", "requests/s of two workers ÷ those of one, the cheapest call"),
+    _ratio("workers_2_over_1_limit", "workers", "the same if all cores were always busy: this machine's own limit"),
+)
+"""In the order of the tables. Sections may give further ones."""
