@@ -26,7 +26,7 @@ from benchmarks.progress import tell
 from benchmarks.section import Scale, Section
 
 SECTIONS = ("query", "load", "recall", "size", "workers", "ingest", "growth", "memory")
-SMOKE = ("query", "recall", "ingest", "growth")
+SMOKE = ("query", "ingest", "growth")
 """What a smoke run has: all that the main ratios need."""
 FOLDERS = {Scale.FULL: ROOT / "benchmarks" / "results", Scale.SMOKE: ROOT / "build" / "bench-smoke"}
 

@@ -72,7 +72,7 @@ PLANS = {
         seconds=0.2,
         changes=2,
         creations=0,
-        starts=1,
+        starts=0,
     ),
 }
 

@@ -54,7 +54,7 @@ PLANS = {
         light=(FLOOR, DIRECT, FDW),
     ),
     Scale.SMOKE: Plan(
-        records=20_000, dimension=384, queries=60, rounds=1, warm_up_s=0.25, seconds=0.4, light=(FLOOR, DIRECT)
+        records=20_000, dimension=384, queries=60, rounds=2, warm_up_s=0.2, seconds=0.35, light=(FLOOR, DIRECT)
     ),
 }
 
