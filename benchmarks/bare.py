@@ -14,11 +14,13 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psycopg
+import uvloop
 from pgvector.psycopg import register_vector_async
 from podroute_router.postgres.access import SESSION_SETTINGS
 
@@ -104,7 +106,14 @@ async def obey(command: dict[str, Any], ready: list[Caller], queries: int) -> di
     if "schedule" in command:
         schedule = Schedule.from_command(command["schedule"])
         shares = await asyncio.gather(
-            *(follow_async(schedule, schedule.share(i, len(ready)), caller.call) for i, caller in enumerate(ready))
+            *(
+                follow_async(
+                    schedule,
+                    schedule.share(i, len(ready)),
+                    partial(_call_from, caller, first_query(i, len(ready), queries)),
+                )
+                for i, caller in enumerate(ready)
+            )
         )
         return {
             "seconds": [seconds for share in shares for seconds in share.seconds],
@@ -122,11 +131,15 @@ async def obey(command: dict[str, Any], ready: list[Caller], queries: int) -> di
     return {"seconds": taken, "ids": found}
 
 
+async def _call_from(caller: Caller, first: int, number: int) -> object:
+    return await caller.call(first + number)
+
+
 def main(queries_file: str, database_file: str, callers: int) -> None:
     """Connects to the database that the file describes and obeys."""
     database = json.loads(Path(database_file).read_text(encoding="utf-8"))
     database["password"] = Path(database["password_file"]).read_text(encoding="utf-8").strip()
-    asyncio.run(run(np.load(queries_file), database, callers))
+    uvloop.run(run(np.load(queries_file), database, callers))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,9 @@ from benchmarks.measuring import Case
 
 POD = "alpha"
 FLOOR, DIRECT, FDW, BARE = "empty handler", "podroute DIRECT", "podroute FDW", "bare psycopg"
-PATHS = {DIRECT: "ACCESS_PATH_DIRECT", FDW: "ACCESS_PATH_FDW"}
+CLIENT = "podroute DIRECT, client"
+"""As a service calls it; the others of podroute's are called with ready-made bytes."""
+PATHS = {DIRECT: "ACCESS_PATH_DIRECT", CLIENT: "ACCESS_PATH_DIRECT", FDW: "ACCESS_PATH_FDW"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

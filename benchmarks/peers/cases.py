@@ -18,7 +18,7 @@ from benchmarks.peers.h2load import MISSING as NO_H2LOAD
 from benchmarks.peers.pgbench import PGBENCH, open_pgbench
 from benchmarks.peers.pgbouncer import open_pgbouncer
 from benchmarks.peers.program import Program, found
-from benchmarks.stage import DIRECT, FDW, FLOOR, PATHS, Filled
+from benchmarks.stage import CLIENT, DIRECT, FDW, FLOOR, PATHS, Filled
 
 VECS, PROXIED = "vecs", "psycopg, PgBouncer"
 LIGHT = {case: f"{case}, {H2LOAD}" for case in (FLOOR, DIRECT, FDW)}
@@ -42,6 +42,7 @@ def open_cases(filled: Filled, *, callers: int, light: Sequence[str], notes: lis
         cases = [
             Case(name=FLOOR, callers=filled.grpc_callers(floor_address, PATHS[DIRECT]), pids=[floor.pid]),
             filled.podroute(DIRECT),
+            filled.podroute(CLIENT, client=True),
             filled.podroute(FDW),
             filled.bare(filled.start_bare(callers)),
         ]

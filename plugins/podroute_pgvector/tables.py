@@ -82,7 +82,8 @@ async def _begin(connection: Connection) -> None:
 
     Calls of a collection queue up behind a lock that waits, and would fill the pool.
     """
-    await connection.execute("set local lock_timeout = '1s'")
+    # More than deadlock_timeout, after which autovacuum gives way; less than what would hold up other calls.
+    await connection.execute("set local lock_timeout = '2s'")
     await connection.execute(sql.SQL("set local role {}").format(sql.Identifier(OWNER)).as_string())
 
 

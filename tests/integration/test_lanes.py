@@ -93,9 +93,9 @@ async def test_an_error_is_its_own_callers_only(cluster: Cluster) -> None:
 async def test_a_read_whose_connection_is_closed_can_be_sent_again(cluster: Cluster) -> None:
     async with lanes(cluster, size=1) as opened:
         _, pid = await read(opened, NUMBER, 0)
-        slow = "select $1::int4, pg_backend_pid() from pg_sleep(0.3)"
+        slow = "select $1::int4, pg_backend_pid() from pg_sleep(0.15)"
         calls = [asyncio.create_task(read(opened, slow if i == 0 else NUMBER, i)) for i in range(10)]
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.05)
         with psycopg.connect(cluster.pods["beta"].admin_conninfo(), autocommit=True) as admin:
             admin.execute("select pg_terminate_backend(%s, 2000)", (pid,))
         answers = await asyncio.gather(*calls)
@@ -114,6 +114,28 @@ async def test_a_caller_that_gives_up_on_a_stalled_lane_frees_the_others(cluster
         stalled.cancel()
         assert [value for value, _ in await asyncio.gather(*behind)] == list(range(10))
         assert time.perf_counter() - began < 1.0
+
+
+async def test_a_statement_that_takes_long_keeps_nobody_waiting(cluster: Cluster) -> None:
+    slow = "select $1::int4, 1 from pg_sleep(30)"
+    async with lanes(cluster, size=1) as opened:
+        await read(opened, NUMBER, 0)
+        opened.pace.took(slow, 0.001)
+        patient = asyncio.create_task(opened.read(slow, (int4(1),), Deadline.after(20)))
+        await asyncio.sleep(0.05)
+        behind = [asyncio.create_task(read(opened, NUMBER, i)) for i in range(10)]
+        began = time.perf_counter()
+        assert [value for value, _ in await asyncio.gather(*behind)] == list(range(10))
+        assert time.perf_counter() - began < 2.0
+        with pytest.raises(NoLane):  # its caller takes the way of slow statements
+            await patient
+        assert not opened.pace.is_short(slow)
+
+
+async def test_a_statement_that_keeps_nobody_waiting_may_take_long(cluster: Cluster) -> None:
+    async with lanes(cluster, size=1) as opened:
+        _, pid = await read(opened, NUMBER, 0)
+        assert await read(opened, "select $1::int4, pg_backend_pid() from pg_sleep(0.6)", 1) == (1, pid)
 
 
 async def test_a_cancelled_call_leaves_the_others_alone(cluster: Cluster) -> None:

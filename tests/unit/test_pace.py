@@ -20,6 +20,17 @@ def test_a_statement_is_short_as_long_as_it_takes_little_time() -> None:
     assert pace.is_short("select 1")
 
 
+def test_a_statement_that_held_others_up_is_not_short_until_it_is_seen_to_be() -> None:
+    pace = Pace()
+    pace.took("select 1", SHORT_S / 10)
+    pace.stalled("select 1")
+    assert not pace.is_short("select 1")
+    pace.took("select 1", SHORT_S * 2)
+    assert not pace.is_short("select 1")
+    pace.took("select 1", SHORT_S / 10)
+    assert pace.is_short("select 1")
+
+
 def test_a_busy_spell_makes_no_slow_statement() -> None:
     pace = Pace()
     for seconds in (SHORT_S / 10, *[SHORT_S * 2] * 9, SHORT_S / 10, *[SHORT_S * 2] * 9):

@@ -21,7 +21,6 @@ from podroute_router.postgres.arrays import set_element_type, text_array, vector
 from podroute_router.postgres.connection import Connection, Row
 from podroute_router.postgres.lane_query import LaneQuery
 from podroute_router.postgres.lanes import Lanes
-from podroute_router.postgres.pace import Pace
 from podroute_router.postgres.pool import Pool
 from podroute_router.postgres.vector_texts import vector_text_array
 from podroute_router.sql import statements
@@ -79,7 +78,6 @@ class TableAccess:
         self._pool = pool
         self._lanes = lanes
         self._exact_pass_s = exact_pass_s
-        self._pace = Pace()
         self._vector_schema: str | None = None
 
     async def upsert(self, relations: Relations, records: Sequence[Record], deadline: Deadline) -> int:
@@ -148,7 +146,6 @@ class TableAccess:
             limit=query.limit,
             include_metadata=query.include_metadata,
             lanes=self._lanes,
-            pace=self._pace,
         )
 
     async def query(self, relations: Relations, query: Query, deadline: Deadline) -> QueryResult:
@@ -164,7 +161,7 @@ class TableAccess:
             statement = _query_statement(connection.vector_schema, relations, query, exact=query.params.exact)
             began = time.monotonic()
             rows = await _read(connection, statement, parameters, relations, settings)
-            self._pace.took(statement, time.monotonic() - began)
+            self._lanes.pace.took(statement, time.monotonic() - began)
             complete = True
             if len(rows) < query.limit and not query.params.exact:
                 budget_s = min(self._exact_pass_s, deadline.remaining_s() - _ANSWER_MARGIN_S)

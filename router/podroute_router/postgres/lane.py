@@ -19,7 +19,7 @@ from psycopg.pq.abc import PGresult
 from podroute_router.postgres.connection import PREPARED_MAX, Connection
 
 STALL_S = 0.25
-"""A lane whose first statement gets no answer for so long, when a caller has given up, is left."""
+"""A lane whose first statement gets no answer for so long is left, where others wait behind it."""
 
 TICK_S = 0.02
 """How often a lane looks for statements whose time has run out: one timer for all of them, not one for each."""
@@ -51,12 +51,16 @@ class Lane:
     Args:
         connection: an idle one; it is the lane's own from now on.
         on_close: called once, when the lane takes no more statements.
+        on_stall: called with a statement that took so long that the lane is left.
     """
 
-    def __init__(self, connection: Connection, on_close: Callable[[Lane], None]) -> None:
+    def __init__(
+        self, connection: Connection, *, on_close: Callable[[Lane], None], on_stall: Callable[[str], None]
+    ) -> None:
         self.connection = connection
         self._pgconn = connection.pgconn
         self._on_close = on_close
+        self._on_stall = on_stall
         self._loop = asyncio.get_running_loop()
         self._socket = self._pgconn.socket
         self._sent: deque[_Sent] = deque()
@@ -136,7 +140,8 @@ class Lane:
     def _tick(self) -> None:
         """Callers whose time has run out are told.
 
-        Where one has given up while nothing moves the lane is left: the others are sent again elsewhere.
+        Where nothing moves the lane is left: those behind the first statement are sent again elsewhere, and so is the
+        first itself, if its caller still waits.
         """
         self._is_ticking = False
         now, has_given_up = time.monotonic(), False
@@ -144,7 +149,9 @@ class Lane:
             if not sent.answer.done() and sent.until <= now:
                 sent.answer.set_exception(TimeoutError())
             has_given_up = has_given_up or sent.answer.done()
-        if has_given_up and now - self._turn_began > STALL_S:
+        is_needed = has_given_up or len(self._sent) > 1
+        if self._sent and is_needed and now - self._turn_began > STALL_S:
+            self._on_stall(self._sent[0].statement)
             self.close()
         elif self._sent:
             self._is_ticking = True

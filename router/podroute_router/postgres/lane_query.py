@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from podroute_router.domain import Deadline, Match
 from podroute_router.postgres.lanes import Lanes, NoLane
-from podroute_router.postgres.pace import Pace
 from podroute_router.postgres.wire import matches_of, vector_parameter
 
 
@@ -16,25 +15,23 @@ class LaneQuery:
         limit: matches asked for; where fewer come, the index may have stopped short.
         include_metadata: the statement gives metadata.
         lanes: to the database.
-        pace: tells whether the statement may stand before others on a lane.
     """
 
-    def __init__(self, statement: str, *, limit: int, include_metadata: bool, lanes: Lanes, pace: Pace) -> None:
+    def __init__(self, statement: str, *, limit: int, include_metadata: bool, lanes: Lanes) -> None:
         self._statement = statement
         self._limit = limit
         self._include_metadata = include_metadata
         self._lanes = lanes
-        self._pace = pace
 
     async def run(self, vector: bytes, deadline: Deadline) -> list[Match] | None:
         """See `backend.PreparedQuery`."""
-        if not self._pace.is_short(self._statement):
+        if not self._lanes.pace.is_short(self._statement):
             return None
         try:
             answer = await self._lanes.read(self._statement, (vector_parameter(vector),), deadline)
         except NoLane:
             return None
-        self._pace.took(self._statement, answer.seconds)
+        self._lanes.pace.took(self._statement, answer.seconds)
         if answer.result.ntuples < self._limit:
             return None
         return matches_of(answer.result, include_metadata=self._include_metadata)

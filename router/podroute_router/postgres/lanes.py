@@ -14,6 +14,7 @@ from podroute_router.postgres.connection import wait_for_end
 from podroute_router.postgres.connector import Connector
 from podroute_router.postgres.errors import STALE_SESSION, translate
 from podroute_router.postgres.lane import Answer, Lane, LaneLost
+from podroute_router.postgres.pace import Pace
 
 NOT_PREPARED = "26000"
 """The statement that should have prepared it failed; the next attempt prepares it itself."""
@@ -42,6 +43,8 @@ class Lanes:
         self._size = size
         self._linger_s = linger_s
         self._facts = facts
+        self.pace = Pace()
+        """Which statements may go over a lane: those that are known to be short."""
         self._lanes: list[Lane] = []
         self._lingering: set[asyncio.Task[None]] = set()
         self._growing: asyncio.Task[None] | None = None
@@ -103,7 +106,7 @@ class Lanes:
         if self._closed:
             connection.discard()
         else:
-            self._lanes.append(Lane(connection, self._forget))
+            self._lanes.append(Lane(connection, on_close=self._forget, on_stall=self.pace.stalled))
 
     def _forget(self, lane: Lane) -> None:
         if lane in self._lanes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 SHORT_S = 0.02
 """A statement that takes less may share a connection."""
 
@@ -24,6 +26,10 @@ class Pace:
         """True where the statement is known to take little time."""
         seconds = self._seconds.get(statement)
         return seconds is not None and seconds < SHORT_S
+
+    def stalled(self, statement: str) -> None:
+        """The statement kept others waiting: it is not short until it is seen to be."""
+        self._seconds[statement] = math.inf
 
     def took(self, statement: str, seconds: float) -> None:
         """The statement took so long."""
