@@ -27,10 +27,10 @@ check: .venv/.installed  ## style, types, layers, contract, stubs
 	$(BIN)/buf lint proto
 	$(BIN)/python scripts/stubs.py --check
 
-bench: .venv/.benchmarks .venv-vecs/.installed build/pgbouncer  ## all benchmarks, half an hour; BENCH='--only query' runs some
+bench: .venv/.benchmarks .venv-vecs/.installed build/pgbouncer  ## all benchmarks, three quarters of an hour; BENCH='--only query' runs some
 	$(BIN)/python -m benchmarks $(BENCH)
 
-bench-smoke: .venv/.benchmarks .venv-vecs/.installed build/pgbouncer  ## the same ratios from a small run
+bench-smoke: .venv/.benchmarks .venv-vecs/.installed build/pgbouncer  ## the main ratios from a small run
 	$(BIN)/python -m benchmarks --scale smoke $(BENCH)
 
 .venv/.benchmarks: requirements/bench.txt .venv/.installed

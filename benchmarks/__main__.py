@@ -25,7 +25,7 @@ from benchmarks.children import ROOT
 from benchmarks.progress import tell
 from benchmarks.section import Scale, Section
 
-SECTIONS = ("query", "neighbour", "load", "recall", "size", "workers", "ingest", "growth", "memory")
+SECTIONS = ("query", "pace", "load", "recall", "size", "workers", "ingest", "growth", "memory")
 SMOKE = ("query", "ingest", "growth")
 """What a smoke run has: all that the main ratios need."""
 FOLDERS = {Scale.FULL: ROOT / "benchmarks" / "results", Scale.SMOKE: ROOT / "build" / "bench-smoke"}
@@ -68,7 +68,7 @@ def _run(options: argparse.Namespace, command: str) -> int:
         entry = _measure(name, scale, folder)
         took_s = round(time.monotonic() - began, 1)
         entry = {"measured_at": at, "took_s": took_s, "command": command, "revision": about["revision"], **entry}
-        if "error" in entry:
+        if "error" in entry or "plots_error" in entry:
             failed.append(name)
         entries[name] = entry
         # After each section, so that one that is broken off leaves those before it.
@@ -102,7 +102,7 @@ def _measure(name: str, scale: Scale, folder: Path) -> dict[str, Any]:
         return entry
     except Exception as error:  # noqa: BLE001 (the figures stand)
         traceback.print_exc()
-        return {**entry, "error": f"its plots cannot be drawn: {error}"}
+        return {**entry, "plots_error": f"{type(error).__name__}: {error}"}
     return {**entry, "plots": [f"plots/{path.name}" for path in drawn]}
 
 
@@ -153,7 +153,8 @@ def _revision() -> str:
     """Of git, and whether files differ from it."""
     try:
         revision = _git("rev-parse", "--short=12", "HEAD")
-        return revision + ("+changes" if _git("status", "--porcelain", "--untracked-files=no") else "")
+        code = ("--", ".", ":!benchmarks/results")
+        return revision + ("+changes" if _git("status", "--porcelain", "--untracked-files=no", *code) else "")
     except (OSError, subprocess.SubprocessError):
         return "unknown"
 

@@ -28,7 +28,7 @@ class Child:
     """A module of this package, run as a process of its own.
 
     Args:
-        module: its name within the package; it says one line as soon as it is ready.
+        module: its name within `benchmarks.processes`; it says one line as soon as it is ready.
         arguments: what it is started with.
         python: the interpreter; None takes our own.
     """
@@ -40,7 +40,7 @@ class Child:
         # Its remarks on servers that end before their clients are no errors.
         environment.setdefault("GRPC_VERBOSITY", "ERROR")
         self._process = subprocess.Popen(
-            [str(python or sys.executable), "-m", f"benchmarks.{module}", *arguments],
+            [str(python or sys.executable), "-m", f"benchmarks.processes.{module}", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,

@@ -65,12 +65,12 @@ RATIOS = (
     _ratio("router_cpu_over_floor_light", "query", "the same with 8 callers of h2load, one fixed request"),
     _ratio(
         "router_cpu_over_floor_paced",
-        "neighbour",
+        "pace",
         "CPU time of the router a Query ÷ that of the empty handler, both called at 60 % of the router's peak",
     ),
     _ratio(
         "router_cpu_over_floor_beside_pod",
-        "neighbour",
+        "pace",
         "the same, with a pod beside the empty handler that searches as often as the router's does",
     ),
     _ratio(

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.load import Callers, Window
+from benchmarks.closed_loop import Callers, Window
 
 FEWEST_CALLS = 2
 LONGEST_S = 10.0

@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.goals import RATIOS
 from benchmarks.output import markdown
+from benchmarks.section import Scale
 
 
 def goals_table(document: Mapping[str, Any]) -> str:
@@ -16,7 +17,9 @@ def goals_table(document: Mapping[str, Any]) -> str:
     rows = []
     for ratio in sorted(RATIOS, key=lambda ratio: ratio.goal is None):
         result = ratios.get(ratio.name)
-        rows.append((f"`{ratio.name}`", ratio.shown_goal, _number(result), ratio.verdict(result), ratio.meaning))
+        # Goals are those of the full scale; a smaller run only shows which way things go.
+        verdict = ratio.verdict(result) if document["scale"] == Scale.FULL.value else ""
+        rows.append((f"`{ratio.name}`", ratio.shown_goal, _number(result), verdict, ratio.meaning))
     return markdown(("ratio", "goal", "result", "", "what it is"), rows, text=(0, 3, 4))
 
 
@@ -35,7 +38,12 @@ def report(document: Mapping[str, Any]) -> str:
         "## Goals and results",
         "",
         goals_table(document),
+        "",
+        "A result is the median of the rounds; the tables of its section have the spreads.",
     ]
+    revisions = {section["revision"] for section in document["sections"].values()}
+    if len(revisions) > 1:
+        lines += ["", f"The sections are of several runs, at {len(revisions)} revisions; each says which."]
     if document["ratios_not_measured"]:
         lines += ["", "Not measured:", ""]
         lines += [f"- `{name}`: {reason}" for name, reason in document["ratios_not_measured"].items()]
@@ -48,6 +56,8 @@ def _section(name: str, section: Mapping[str, Any]) -> list[str]:
     lines = [f"Section `{name}`, {section['measured_at']}, {section['took_s']:g} s, revision {section['revision']}."]
     if "error" in section:
         return [*lines, "", f"**Failed**: {section['error']}"]
+    if "plots_error" in section:
+        lines += ["", f"Its plots could not be drawn: {section['plots_error']}"]
     lines += ["", "Parameters: " + "; ".join(_parameter(key, value) for key, value in section["parameters"].items())]
     lines += [line for note in (*section["notes"], *_others(section["rows"])) for line in ("", note)]
     for table in section["tables"]:
@@ -79,6 +89,8 @@ def _parameter(key: str, value: object) -> str:
 
 
 def _plain(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
 
 

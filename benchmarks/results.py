@@ -104,7 +104,7 @@ def gather_ratios(
 def _reason(section: Mapping[str, Any]) -> str:
     if "error" in section:
         return f"the section failed: {section['error']}"
-    return "; ".join(section.get("notes", ())) or UNEXPLAINED
+    return UNEXPLAINED
 
 
 def _finite(value: float | None) -> float | None:
@@ -115,5 +115,5 @@ def write(path: Path, document: Mapping[str, Any]) -> None:
     """Replaces the file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".new")
-    partial.write_text(json.dumps(document, indent=1, default=str) + "\n", encoding="utf-8")
+    partial.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     partial.rename(path)

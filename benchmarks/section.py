@@ -13,7 +13,7 @@ class Scale(Enum):
     FULL = "full"
     """What docs/performance.md shows; as long as it takes."""
     SMOKE = "smoke"
-    """The same ratios from a small run: all sections together take less than a minute."""
+    """The main ratios from a small run: less than a minute, once everything is set up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,8 +19,8 @@ from podroute_router.postgres.scram import verifier
 from psycopg import sql
 
 from benchmarks.children import START_TIMEOUT_S, Child, launch_all, wait_ready
+from benchmarks.closed_loop import BareCallers, ProcessCallers
 from benchmarks.data import Dataset, record_id
-from benchmarks.load import BareCallers, ProcessCallers
 from benchmarks.measuring import Case
 
 POD = "alpha"

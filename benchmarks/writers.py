@@ -180,7 +180,7 @@ def start_vecs(stage: Stage, vectors_file: str) -> Vecs:
         encoding="utf-8",
     )
     with ExitStack() as opened:
-        process = opened.enter_context(Child("peers.vecs_writer", vectors_file, str(file), python=VECS_PYTHON))
+        process = opened.enter_context(Child("vecs_writer", vectors_file, str(file), python=VECS_PYTHON))
         process.hear(START_TIMEOUT_S)
         stage.stack.push(opened.pop_all())
     return Vecs(process)

@@ -11,7 +11,7 @@ from podroute_router.embedded.errors import EmbeddedError
 from psycopg.conninfo import conninfo_to_dict
 
 from benchmarks.children import START_TIMEOUT_S, VECS_PYTHON, Child, ChildFailed, start_all
-from benchmarks.load import ProcessCallers
+from benchmarks.closed_loop import ProcessCallers
 from benchmarks.measuring import Case
 from benchmarks.peers.h2load import H2LOAD, H2loadCallers
 from benchmarks.peers.h2load import MISSING as NO_H2LOAD
@@ -88,7 +88,7 @@ def _vecs(filled: Filled, stack: ExitStack, callers: int) -> Case:
     }
     file = filled.stage.folder / "vecs.json"
     file.write_text(json.dumps(database), encoding="utf-8")
-    processes = start_all(stack, "peers.vecs_caller", str(filled.queries), str(file), count=callers, python=VECS_PYTHON)
+    processes = start_all(stack, "vecs_caller", str(filled.queries), str(file), count=callers, python=VECS_PYTHON)
     return Case(
         name=VECS,
         callers=ProcessCallers(processes, {}, queries=len(filled.dataset.queries)),

@@ -15,10 +15,10 @@ from typing import Any
 
 import grpc
 
-from benchmarks.caller import METHOD, payload
 from benchmarks.children import ChildFailed
-from benchmarks.load import CALL_TIMEOUT_S, Outcome, Window
+from benchmarks.closed_loop import CALL_TIMEOUT_S, Outcome, Window
 from benchmarks.peers.program import Program
+from benchmarks.processes.caller import METHOD, payload
 from benchmarks.stage import Filled
 
 H2LOAD = "h2load"

@@ -19,7 +19,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from benchmarks.children import ChildFailed
-from benchmarks.load import Outcome, Window
+from benchmarks.closed_loop import Outcome, Window
 from benchmarks.measuring import Case
 from benchmarks.peers.program import Program, whole_seconds_left
 from benchmarks.stage import POD, Filled

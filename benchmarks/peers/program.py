@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from benchmarks.children import ChildFailed
-from benchmarks.load import CALL_TIMEOUT_S, Window
+from benchmarks.closed_loop import CALL_TIMEOUT_S, Window
 
 
 def found(name: str, *elsewhere: Path) -> Path | None:

@@ -14,12 +14,12 @@ from podroute_router.embedded.ports import free_port
 from podroute_router.postgres.connection import PREPARED_MAX
 from podroute_router.server import SAVED_MAP
 
-from benchmarks import growth_figures as figures
 from benchmarks import plots
 from benchmarks.children import START_TIMEOUT_S, Child
-from benchmarks.growth_figures import Change, Creation, InTurn, Queries, Readied, Running, Start
-from benchmarks.growth_stage import DIMENSION, PODS, RECORDS, SERVERS, GrowthStage, collection_name, open_growth_stage
-from benchmarks.growth_tables import FEW, ratio, tables_of
+from benchmarks.growth import figures
+from benchmarks.growth.figures import Change, Creation, InTurn, Queries, Readied, Running, Start
+from benchmarks.growth.stage import DIMENSION, PODS, RECORDS, SERVERS, GrowthStage, collection_name, open_growth_stage
+from benchmarks.growth.tables import FEW, ratio, tables_of
 from benchmarks.progress import tell
 from benchmarks.section import Scale, Section
 
@@ -159,7 +159,7 @@ def _start_routers(stage: GrowthStage, plan: Plan) -> tuple[dict[int, Running], 
 def _queries(
     stack: ExitStack, stage: GrowthStage, routers: dict[int, Running], plan: Plan
 ) -> tuple[list[Queries], list[InTurn]]:
-    caller = stack.enter_context(Child("growth_caller"))
+    caller = stack.enter_context(Child("collections_caller"))
     caller.hear(START_TIMEOUT_S)
     cases = [
         (size, [collection_name(number) for number in range(asked)])

@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks import plots
+from benchmarks.closed_loop import BareCallers, ProcessCallers
 from benchmarks.data import SEED, make_dataset
-from benchmarks.load import BareCallers, ProcessCallers
 from benchmarks.measuring import Case, Figure, measure, percentiles_ms
+from benchmarks.open_loop import Schedule
 from benchmarks.output import shown
 from benchmarks.progress import tell
-from benchmarks.schedule import Schedule
 from benchmarks.section import Scale, Section, Table
 from benchmarks.stage import BARE, DIRECT, FDW, PATHS, Filled, open_stage
 

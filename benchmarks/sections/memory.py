@@ -10,13 +10,13 @@ from pathlib import Path
 
 import podroute
 
-from benchmarks import growth_figures as figures
 from benchmarks.children import START_TIMEOUT_S, Child
-from benchmarks.growth_stage import DIMENSION, PODS, GrowthStage, collection_name, open_growth_stage
-from benchmarks.growth_streams import RECORDS_A_BATCH, STREAMS_A_CONNECTION
-from benchmarks.load import Window, heard
+from benchmarks.closed_loop import Window, heard
+from benchmarks.growth import figures
+from benchmarks.growth.stage import DIMENSION, PODS, GrowthStage, collection_name, open_growth_stage
 from benchmarks.measuring import Figure
 from benchmarks.output import shown
+from benchmarks.processes.streams import RECORDS_A_BATCH, STREAMS_A_CONNECTION
 from benchmarks.progress import tell
 from benchmarks.section import Scale, Section, Table
 
@@ -92,7 +92,7 @@ def run(scale: Scale) -> Section:
             for size in plan.collections:
                 tell(f"{size:,} collections …")
                 standing.append(_standing(stage, plan, size, number))
-        sender = stack.enter_context(Child("growth_streams"))
+        sender = stack.enter_context(Child("streams"))
         sender.hear(START_TIMEOUT_S)
         streaming = []
         for number in range(plan.rounds):

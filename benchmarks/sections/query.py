@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks import plots, ratios
+from benchmarks import plots, rounds
 from benchmarks.children import Child
+from benchmarks.closed_loop import ANSWER_TIMEOUT_S
 from benchmarks.data import make_dataset
-from benchmarks.load import ANSWER_TIMEOUT_S
 from benchmarks.measuring import Case, Figure, Sample, measure, percentiles_ms
 from benchmarks.output import shown, summarize
 from benchmarks.peers.cases import LIGHT, PROXIED, VECS, open_cases
@@ -150,20 +150,20 @@ def _ratios(samples: Sequence[Sample]) -> dict[str, float | None]:
     def median(figure: Figure | None) -> float | None:
         return None if figure is None else figure.median
 
-    def across(measured: ratios.Measure, case: str, peer: str, callers: int) -> float | None:
-        return median(ratios.over(samples, measured, case, peer, callers))
+    def across(measured: rounds.Measure, case: str, peer: str, callers: int) -> float | None:
+        return median(rounds.over(samples, measured, case, peer, callers))
 
     def added(case: str, peer: str) -> float | None:
-        return median(ratios.added(samples, ratios.p50, case, peer, 1))
+        return median(rounds.added(samples, rounds.p50, case, peer, 1))
 
     by_podroute, by_pgbouncer = added(CLIENT, BARE), added(PROXIED, BARE)
     return {
-        "router_cpu_over_floor": across(ratios.cpu, DIRECT, FLOOR, 8),
-        "router_cpu_over_floor_1": across(ratios.cpu, DIRECT, FLOOR, 1),
-        "router_cpu_over_floor_light": across(ratios.cpu, LIGHT[DIRECT], LIGHT[FLOOR], 8),
-        "p50_over_vecs": across(ratios.p50, CLIENT, VECS, 1),
-        "qps8_over_vecs": across(ratios.throughput, CLIENT, VECS, 8),
-        "qps8_over_vecs_raw": across(ratios.throughput, DIRECT, VECS, 8),
+        "router_cpu_over_floor": across(rounds.cpu, DIRECT, FLOOR, 8),
+        "router_cpu_over_floor_1": across(rounds.cpu, DIRECT, FLOOR, 1),
+        "router_cpu_over_floor_light": across(rounds.cpu, LIGHT[DIRECT], LIGHT[FLOOR], 8),
+        "p50_over_vecs": across(rounds.p50, CLIENT, VECS, 1),
+        "qps8_over_vecs": across(rounds.throughput, CLIENT, VECS, 8),
+        "qps8_over_vecs_raw": across(rounds.throughput, DIRECT, VECS, 8),
         "added_p50_ms_over_psycopg": by_podroute,
         "added_p50_ms_over_psycopg_raw": added(DIRECT, BARE),
         "floor_p50_ms": _p50_ms(samples, FLOOR),
@@ -171,9 +171,9 @@ def _ratios(samples: Sequence[Sample]) -> dict[str, float | None]:
         "added_p50_over_pgbouncer": by_podroute / by_pgbouncer
         if by_podroute is not None and by_pgbouncer is not None and by_pgbouncer > LEAST_ADDED_MS
         else None,
-        "qps8_over_pgbench": across(ratios.throughput, DIRECT, PGBENCH, 8),
-        "fdw_p50_over_direct": across(ratios.p50, FDW, DIRECT, 1),
-        "recipe_over_fdw": across(ratios.p50, RECIPE, FDW, 1),
+        "qps8_over_pgbench": across(rounds.throughput, DIRECT, PGBENCH, 8),
+        "fdw_p50_over_direct": across(rounds.p50, FDW, DIRECT, 1),
+        "recipe_over_fdw": across(rounds.p50, RECIPE, FDW, 1),
     }
 
 
@@ -231,14 +231,14 @@ def _ratio_table(samples: Sequence[Sample]) -> Table:
                 case,
                 str(callers),
                 cell(
-                    ratios.over(samples, ratios.cpu, case, LIGHT[FLOOR] if light else FLOOR, callers)
+                    rounds.over(samples, rounds.cpu, case, LIGHT[FLOOR] if light else FLOOR, callers)
                     if case in (FLOOR, DIRECT, CLIENT, FDW) or light
                     else None
                 ),
-                cell(ratios.over(samples, ratios.throughput, case, BARE, callers)),
-                cell(ratios.over(samples, ratios.p50, case, BARE, callers)),
-                cell(ratios.added(samples, ratios.p50, case, BARE, callers), "+"),
-                cell(ratios.over(samples, ratios.throughput, case, VECS, callers)),
+                cell(rounds.over(samples, rounds.throughput, case, BARE, callers)),
+                cell(rounds.over(samples, rounds.p50, case, BARE, callers)),
+                cell(rounds.added(samples, rounds.p50, case, BARE, callers), "+"),
+                cell(rounds.over(samples, rounds.throughput, case, VECS, callers)),
             )
         )
     return Table(

@@ -19,7 +19,7 @@ import podroute
 from podroute_router.embedded import Cluster
 
 from benchmarks.children import START_TIMEOUT_S, Child, ChildFailed, start_all
-from benchmarks.load import CALL_TIMEOUT_S, Window
+from benchmarks.closed_loop import CALL_TIMEOUT_S, Window
 from benchmarks.measuring import Figure, Usage
 from benchmarks.output import shown
 from benchmarks.section import Scale, Section, Table

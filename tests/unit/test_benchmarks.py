@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,12 +16,13 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as runner
-from benchmarks import ratios, report, results
+from benchmarks import report, results, rounds
+from benchmarks.children import ROOT
+from benchmarks.closed_loop import Window
 from benchmarks.data import make_dataset, record_id
 from benchmarks.goals import RATIOS
-from benchmarks.load import Window
 from benchmarks.measuring import Figure, Sample, percentiles_ms
-from benchmarks.schedule import Schedule, follow
+from benchmarks.open_loop import Schedule, follow
 from benchmarks.section import Scale, Section, Table
 
 
@@ -105,15 +108,15 @@ def test_a_programs_log_counts_what_ended_within_the_window() -> None:
 
 def test_a_ratio_is_taken_within_a_round() -> None:
     samples = [sample("a", 0, 2), sample("b", 0, 1), sample("a", 1, 30), sample("b", 1, 10), sample("a", 2, 5)]
-    assert ratios.paired(samples, ratios.p50, "a", "b", 1) == [(2, 1), (30, 10)]
-    assert ratios.over(samples, ratios.p50, "a", "b", 1) == Figure.of([2.0, 3.0])
-    assert ratios.added(samples, ratios.p50, "a", "b", 1) == Figure.of([1, 20])
+    assert rounds.paired(samples, rounds.p50, "a", "b", 1) == [(2, 1), (30, 10)]
+    assert rounds.over(samples, rounds.p50, "a", "b", 1) == Figure.of([2.0, 3.0])
+    assert rounds.added(samples, rounds.p50, "a", "b", 1) == Figure.of([1, 20])
 
 
 def test_there_is_no_ratio_to_a_peer_that_was_not_measured() -> None:
     samples = [sample("a", 0, 2), sample("b", 0, 1, cpu_us=None)]
-    assert ratios.over(samples, ratios.p50, "a", "gone", 1) is None
-    assert ratios.over(samples, ratios.cpu, "a", "b", 1) is None
+    assert rounds.over(samples, rounds.p50, "a", "gone", 1) is None
+    assert rounds.over(samples, rounds.cpu, "a", "b", 1) is None
 
 
 def test_true_neighbours_do_not_depend_on_the_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +168,7 @@ def test_every_known_ratio_is_there_and_null_ones_have_a_reason() -> None:
     assert document["ratios"]["own"] == 2.0
     assert {ratio.name for ratio in RATIOS} <= set(document["ratios"])
     reasons = document["ratios_not_measured"]
-    assert reasons["qps8_over_vecs"] == "no vecs"
+    assert reasons["qps8_over_vecs"] == results.UNEXPLAINED
     assert "broken" in reasons["ingest_over_vecs"]
     assert reasons["p50_10k_collections_over_10"] == results.NOT_RUN
     assert set(reasons) == {name for name, value in document["ratios"].items() if value is None}
@@ -184,6 +187,29 @@ def test_goals_and_results_stand_side_by_side() -> None:
     assert "**missed**" in rows["qps8_over_vecs"]
     assert "not measured" in rows["ingest_over_vecs"]
     assert "**Failed**: RuntimeError: broken" in text
+
+
+@pytest.mark.parametrize("name", runner.SECTIONS)
+def test_each_section_can_be_run(name: str) -> None:
+    assert callable(import_module(f"benchmarks.sections.{name}").run)
+
+
+def test_each_ratio_is_of_a_section() -> None:
+    assert {ratio.section for ratio in RATIOS} <= set(runner.SECTIONS)
+
+
+def test_each_child_is_a_module() -> None:
+    source = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "benchmarks").rglob("*.py"))
+    names = re.findall(r"(?:Child\(|start_all\(stack, |module=)\"(\w+)\"", source)
+    assert len(names) > 8
+    assert [name for name in names if not (ROOT / "benchmarks" / "processes" / f"{name}.py").exists()] == []
+
+
+def test_a_small_run_judges_no_goal() -> None:
+    entry = results.section_entry(section("query", {"p50_over_vecs": 0.5}), ABOUT)
+    text = report.report(results.document({"query": entry}, RUN | {"scale": "smoke"}, runner.SECTIONS))
+    assert "0.50" in text
+    assert " met " not in text
 
 
 def test_the_report_says_how_busy_other_programs_were() -> None:

@@ -20,9 +20,9 @@ from podroute.v1 import vector_service_pb2
 from podroute.values import Path as AccessPath
 
 from benchmarks.children import say
+from benchmarks.closed_loop import CALL_TIMEOUT_S, Window, first_query
 from benchmarks.data import Vectors
-from benchmarks.load import CALL_TIMEOUT_S, Window, first_query
-from benchmarks.schedule import Schedule, follow
+from benchmarks.open_loop import Schedule, follow
 
 METHOD = "/podroute.v1.VectorService/Query"
 

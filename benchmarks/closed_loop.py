@@ -112,7 +112,7 @@ class ProcessCallers:
         return lambda: [seconds for process in called for seconds in heard(process, window.end)["seconds"]]
 
     def follow(self, schedule: dict[str, Any], end: float) -> list[dict[str, Any]]:
-        """Gives each process its share of an open-loop schedule; see `benchmarks.schedule`. Answers when all are done.
+        """Gives each process its share of an open-loop schedule; see `benchmarks.open_loop`. Answers when all are done.
 
         Args:
             schedule: a `Schedule`, as a dict.

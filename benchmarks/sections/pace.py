@@ -13,12 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
 from benchmarks.children import START_TIMEOUT_S, Child
+from benchmarks.closed_loop import BareCallers, ProcessCallers
 from benchmarks.data import SEED, make_dataset
-from benchmarks.load import BareCallers, ProcessCallers
 from benchmarks.measuring import Case, Figure, Usage, measure, percentiles_ms
+from benchmarks.open_loop import Schedule
 from benchmarks.output import shown
 from benchmarks.progress import tell
-from benchmarks.schedule import Schedule
 from benchmarks.section import Scale, Section, Table
 from benchmarks.stage import DIRECT, FLOOR, PATHS, open_stage
 
@@ -73,7 +73,7 @@ def run(scale: Scale) -> Section:
     points: list[Point] = []
     with open_stage(callers=CALLERS) as stage:
         tell(f"filling {plan.records:,} x {plan.dimension} and building its index")
-        filled = stage.fill("neighbour", dataset, limit=LIMIT)
+        filled = stage.fill("pace", dataset, limit=LIMIT)
         floor = stage.stack.enter_context(Child("floor", str(LIMIT)))
         to_floor = filled.grpc_callers(floor.hear(START_TIMEOUT_S)["address"], PATHS[DIRECT])
         to_router = filled.grpc_callers(stage.address, PATHS[DIRECT])
@@ -99,7 +99,7 @@ def run(scale: Scale) -> Section:
                     points.append(_point(case, pid, ways, number, fraction=fraction, rate_per_s=rate, plan=plan))
             tell(f"round {number + 1} of {plan.rounds}")
     return Section(
-        name="neighbour",
+        name="pace",
         title="What the pod beside it costs a server",
         parameters={
             **asdict(plan),

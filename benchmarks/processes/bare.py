@@ -25,9 +25,9 @@ from pgvector.psycopg import register_vector_async
 from podroute_router.postgres.access import SESSION_SETTINGS
 
 from benchmarks.children import say
+from benchmarks.closed_loop import Window, first_query
 from benchmarks.data import Vectors
-from benchmarks.load import Window, first_query
-from benchmarks.schedule import Schedule, follow_async
+from benchmarks.open_loop import Schedule, follow_async
 from benchmarks.statement import nearest
 
 SETTINGS = SESSION_SETTINGS | {"jit": "off", "search_path": "", "statement_timeout": "60s"}

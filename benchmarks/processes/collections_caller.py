@@ -17,10 +17,10 @@ import grpc
 import numpy as np
 from podroute.v1 import route_pb2, vector_service_pb2
 
-from benchmarks.caller import METHOD
 from benchmarks.children import say
-from benchmarks.growth_stage import DIMENSION
-from benchmarks.load import CALL_TIMEOUT_S, Window
+from benchmarks.closed_loop import CALL_TIMEOUT_S, Window
+from benchmarks.growth.stage import DIMENSION
+from benchmarks.processes.caller import METHOD
 
 LIMIT = 10
 SEED = 20_240_607

@@ -14,7 +14,7 @@ import grpc
 from podroute.v1 import route_pb2, vector_service_pb2
 
 from benchmarks.children import say
-from benchmarks.load import CALL_TIMEOUT_S, Window
+from benchmarks.closed_loop import CALL_TIMEOUT_S, Window
 
 METHOD = "/podroute.v1.VectorService/Fetch"
 CONNECTIONS = 8
@@ -26,7 +26,9 @@ def main() -> None:
     say({"ready": True})
     for line in sys.stdin:
         command = json.loads(line)
-        rpcs = services.setdefault(command["address"], _connected(command["address"]))
+        if command["address"] not in services:
+            services[command["address"]] = _connected(command["address"])
+        rpcs = services[command["address"]]
         payload = vector_service_pb2.FetchRequest(
             collection=command["collection"], ids=["none"], path=route_pb2.ACCESS_PATH_DIRECT
         ).SerializeToString()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
-from benchmarks.growth_figures import Change, Creation, InTurn, Queries, Readied, Start
+from benchmarks.growth.figures import Change, Creation, InTurn, Queries, Readied, Start
 from benchmarks.measuring import Figure
 from benchmarks.output import shown
 from benchmarks.section import Table
@@ -86,16 +86,19 @@ def tables_of(
             note="Late: what a call may have waited. Busy: the most CPU time of the event loop at a stretch, which "
             "tells the router's own part from a busy machine's.",
         ),
-        Table(
-            title="A start",
-            header=("collections", "shard map from", "first query answered after, s", "CPU time, s"),
-            rows=[
-                (f"{size:,}", source, *_cells(group, (lambda one: one.seconds, 2), (lambda one: one.cpu_s, 2)))
-                for (size, source), group in _groups(starts, lambda one: (one.collections, one.source))
-            ],
-            note="From the start of the process, so with Python and all imports.",
-        ),
     ]
+    if starts:
+        tables.append(
+            Table(
+                title="A start",
+                header=("collections", "shard map from", "first query answered after, s", "CPU time, s"),
+                rows=[
+                    (f"{size:,}", source, *_cells(group, (lambda one: one.seconds, 2), (lambda one: one.cpu_s, 2)))
+                    for (size, source), group in _groups(starts, lambda one: (one.collections, one.source))
+                ],
+                note="From the start of the process, so with Python and all imports.",
+            )
+        )
     if creations:
         tables.append(
             Table(

@@ -14,7 +14,7 @@ import vecs
 from sqlalchemy.engine import URL
 
 from benchmarks.children import say
-from benchmarks.load import Window
+from benchmarks.closed_loop import Window
 
 EF_SEARCH = 40
 

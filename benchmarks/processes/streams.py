@@ -16,8 +16,8 @@ import grpc
 from podroute.v1 import record_pb2, route_pb2, vector_service_pb2
 
 from benchmarks.children import say
-from benchmarks.growth_stage import DIMENSION
-from benchmarks.load import Window
+from benchmarks.closed_loop import Window
+from benchmarks.growth.stage import DIMENSION
 
 METHOD = "/podroute.v1.VectorService/UpsertStream"
 STREAMS_A_CONNECTION = 100

@@ -12,8 +12,8 @@ from typing import Any
 import podroute
 
 from benchmarks.children import Child, ChildFailed
-from benchmarks.growth_stage import DIMENSION, PODS, GrowthStage, collection_name
-from benchmarks.load import ProcessCallers, Window, heard
+from benchmarks.closed_loop import ProcessCallers, Window, heard
+from benchmarks.growth.stage import DIMENSION, PODS, GrowthStage, collection_name
 from benchmarks.measuring import Case, Usage, measure
 
 WARM_UP_S = 0.1
@@ -182,7 +182,7 @@ class Watched:
         self._stage = stage
         self._collections = collections
         self._catalog = f"catalog_{collections}"
-        self._watched, first = stage.start_router(values, module="growth_router")
+        self._watched, first = stage.start_router(values, module="watched_router")
         self._plain, second = stage.start_router(values)
         self._clients = [podroute.Client(address) for address in (first, second)]
 

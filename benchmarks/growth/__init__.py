@@ -1,0 +1,1 @@
+"""Many collections: what is measured on, what is measured, and the tables of it."""
