@@ -9,7 +9,19 @@ from functools import partial
 
 from podroute_router.backend import PreparedQuery
 from podroute_router.config import Config, Database
-from podroute_router.domain import Collection, Deadline, PlainQuery, Query, QueryResult, Record, Selection
+from podroute_router.domain import (
+    Collection,
+    Deadline,
+    MetadataUpdate,
+    PlainQuery,
+    Query,
+    QueryResult,
+    Record,
+    ScannedRecord,
+    ScanPage,
+    Selection,
+    UpsertMode,
+)
 from podroute_router.errors import Unavailable
 from podroute_router.filters import Filter
 from podroute_router.postgres.access import LATENCY_SETTINGS, LOCAL_SETTINGS, SESSION_SETTINGS, Relations, TableAccess
@@ -66,9 +78,15 @@ class FdwBackend:
     leaves_at_once = True
     """See `backend.Backend`."""
 
-    async def upsert(self, collection: Collection, records: Sequence[Record], deadline: Deadline) -> int:
+    async def upsert(
+        self,
+        collection: Collection,
+        records: Sequence[Record],
+        deadline: Deadline,
+        mode: UpsertMode = UpsertMode.REPLACE,
+    ) -> int:
         """See `backend.Backend`."""
-        return await self._of(collection).upsert(self._relations(collection), records, deadline)
+        return await self._of(collection).upsert(self._relations(collection), records, deadline, mode)
 
     async def query(self, collection: Collection, query: Query, deadline: Deadline) -> QueryResult:
         """See `backend.Backend`."""
@@ -89,6 +107,14 @@ class FdwBackend:
     async def count(self, collection: Collection, filter: Filter | None, deadline: Deadline) -> int:
         """See `backend.Backend`."""
         return await self._of(collection).count(self._relations(collection), filter, deadline)
+
+    async def update_metadata(self, collection: Collection, update: MetadataUpdate, deadline: Deadline) -> int:
+        """See `backend.Backend`."""
+        return await self._of(collection).update_metadata(self._relations(collection), update, deadline)
+
+    async def scan(self, collection: Collection, page: ScanPage, deadline: Deadline) -> list[ScannedRecord]:
+        """See `backend.Backend`."""
+        return await self._of(collection).scan(self._relations(collection), page, deadline)
 
     async def follow(self, shard_map: ShardMap, deadline: Deadline) -> None:
         """See `backend.MapFollower`."""

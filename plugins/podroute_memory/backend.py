@@ -11,20 +11,26 @@ from podroute_router.backend import PreparedQuery
 from podroute_router.domain import (
     Collection,
     Deadline,
-    HnswIndex,
     Index,
     IndexProgress,
     Match,
+    MetadataUpdate,
     Placement,
     PlainQuery,
     Query,
     QueryResult,
     Record,
+    ScannedRecord,
+    ScanPage,
     Selection,
+    UpdateMode,
+    UpsertMode,
+    VectorIndex,
 )
-from podroute_router.errors import AlreadyExists, DeadlineExceeded, Unavailable, Unsupported
+from podroute_router.errors import AlreadyExists, DeadlineExceeded, NotFound, Unavailable, Unsupported
 from podroute_router.filters import Filter
 
+from podroute_memory.chosen_keys import choose_keys, merge
 from podroute_memory.distances import distances
 from podroute_memory.filters import make_predicate, parse_document
 
@@ -47,6 +53,11 @@ class _Table:
         holds = make_predicate(filter)
         return [row.record for row in self.rows.values() if holds(row.document)]
 
+    def selected(self, selection: Selection) -> list[str]:
+        if selection.ids is not None:
+            return [record_id for record_id in dict.fromkeys(selection.ids) if record_id in self.rows]
+        return [record.id for record in self.matching(selection.filter)]
+
 
 class MemoryBackend:
     """A `Backend`, `QueryPreparer` and `CollectionStore` without a database; what it holds is gone when it is closed.
@@ -61,9 +72,18 @@ class MemoryBackend:
     leaves_at_once = True
     """See `backend.Backend`."""
 
-    async def upsert(self, collection: Collection, records: Sequence[Record], deadline: Deadline) -> int:
+    async def upsert(
+        self,
+        collection: Collection,
+        records: Sequence[Record],
+        deadline: Deadline,
+        mode: UpsertMode = UpsertMode.REPLACE,
+    ) -> int:
         """Writes the records, all or none: metadata is parsed before the first one is stored."""
         table = self._table(collection, deadline)
+        if mode is not UpsertMode.REPLACE:
+            wanted = mode is UpsertMode.UPDATE_ONLY
+            records = [record for record in records if (record.id in table.rows) is wanted]
         rows = {record.id: _Row(_own(record), parse_document(record.metadata)) for record in records}
         table.rows.update(rows)
         return len(rows)
@@ -72,19 +92,19 @@ class MemoryBackend:
         """Measures every record that matches; nearest first, ties by id in code-point order, NaN last."""
         records = self._table(collection, deadline).matching(query.filter)
         if not records:
-            return QueryResult(matches=[], complete=True)
+            return QueryResult(matches=[])
         measured = distances(query.metric, np.stack([record.vector for record in records]), query.vector)
         nearest = sorted(zip(measured.tolist(), records, strict=True), key=lambda pair: _rank(pair[0], pair[1].id))
         matches = [
             Match(
                 id=record.id,
                 distance=distance,
-                metadata=record.metadata if query.include_metadata else None,
+                metadata=_metadata(record, query),
                 vector=record.vector if query.include_vector else None,
             )
             for distance, record in nearest[: query.limit]
         ]
-        return QueryResult(matches=matches, complete=True)
+        return QueryResult(matches=matches)
 
     def prepare_query(self, collection: Collection, query: PlainQuery) -> PreparedQuery:
         """The query; nothing of it can be worked out ahead."""
@@ -98,10 +118,7 @@ class MemoryBackend:
     async def delete(self, collection: Collection, selection: Selection, deadline: Deadline) -> int:
         """Deletes the records selected and returns how many there were."""
         table = self._table(collection, deadline)
-        if selection.ids is not None:
-            doomed = [record_id for record_id in dict.fromkeys(selection.ids) if record_id in table.rows]
-        else:
-            doomed = [record.id for record in table.matching(selection.filter)]
+        doomed = table.selected(selection)
         for record_id in doomed:
             del table.rows[record_id]
         return len(doomed)
@@ -109,6 +126,31 @@ class MemoryBackend:
     async def count(self, collection: Collection, filter: Filter | None, deadline: Deadline) -> int:
         """How many records match; all where the filter is None."""
         return len(self._table(collection, deadline).matching(filter))
+
+    async def update_metadata(self, collection: Collection, update: MetadataUpdate, deadline: Deadline) -> int:
+        """Changes the metadata of the records selected and returns how many there were."""
+        table = self._table(collection, deadline)
+        changed = {}
+        for record_id in table.selected(update.selection):
+            record = table.rows[record_id].record
+            text = merge(record.metadata, update.metadata) if update.mode is UpdateMode.MERGE else update.metadata
+            changed[record_id] = _Row(replace(record, metadata=text), parse_document(text))
+        table.rows.update(changed)
+        return len(changed)
+
+    async def scan(self, collection: Collection, page: ScanPage, deadline: Deadline) -> list[ScannedRecord]:
+        """The next records in code-point order of their ids."""
+        records = [
+            record for record in self._table(collection, deadline).matching(page.filter) if record.id > page.after
+        ]
+        return [
+            ScannedRecord(
+                id=record.id,
+                metadata=record.metadata if page.include_metadata else None,
+                vector=record.vector if page.include_vector else None,
+            )
+            for record in sorted(records, key=lambda record: record.id)[: page.limit]
+        ]
 
     async def close(self) -> None:
         """Forgets everything."""
@@ -131,7 +173,7 @@ class MemoryBackend:
         self._tables.pop(_key(collection.placement), None)
 
     def create_index(
-        self, collection: Collection, index: HnswIndex, deadline: Deadline
+        self, collection: Collection, index: VectorIndex, deadline: Deadline
     ) -> AsyncIterator[IndexProgress | Index]:
         """Raises Unsupported: an exact search uses no index."""
         _check_deadline(deadline)
@@ -140,6 +182,16 @@ class MemoryBackend:
             "the memory backend searches exactly and has no indexes",
             facts=_facts(collection) | {"metric": index.metric.value},
         )
+
+    async def list_indexes(self, collection: Collection, deadline: Deadline) -> list[Index]:
+        """None: an exact search uses no index."""
+        self._table(collection, deadline)
+        return []
+
+    async def drop_index(self, collection: Collection, name: str, deadline: Deadline) -> None:
+        """Raises NotFound: there are no indexes."""
+        self._table(collection, deadline)
+        raise NotFound("INDEX_NOT_FOUND", f"there is no index {name!r}", facts=_facts(collection) | {"index": name})
 
     async def record_estimate(self, pod: str, deadline: Deadline) -> int:
         """How many records the pod holds; here exactly."""
@@ -169,6 +221,13 @@ def _facts(collection: Collection) -> dict[str, object]:
 def _check_deadline(deadline: Deadline) -> None:
     if not deadline.remaining_s():
         raise DeadlineExceeded("DEADLINE_EXCEEDED", "the call's time had run out before it began")
+
+
+def _metadata(record: Record, query: Query) -> str | None:
+    """What the query asks for of the record's metadata."""
+    if not query.include_metadata:
+        return None
+    return choose_keys(record.metadata, query.metadata_keys) if query.metadata_keys else record.metadata
 
 
 def _own(record: Record) -> Record:

@@ -17,7 +17,7 @@ class MemoryBackendFactory:
     """Opens a backend that holds collections in the router's own memory."""
 
     name: str = "memory"
-    api_version: int = 1  # the version this was written for; the router's own constant would always agree
+    api_version: int = 2  # the version this was written for; the router's own constant would always agree
     access_path: AccessPath = AccessPath.DIRECT
 
     def open(self, context: BackendContext) -> MemoryBackend:  # noqa: ARG002  (it needs no address)

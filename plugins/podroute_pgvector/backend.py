@@ -12,14 +12,19 @@ from podroute_router.config import Config, Database
 from podroute_router.domain import (
     Collection,
     Deadline,
-    HnswIndex,
+    FoundTable,
     Index,
     IndexProgress,
+    MetadataUpdate,
     PlainQuery,
     Query,
     QueryResult,
     Record,
+    ScannedRecord,
+    ScanPage,
     Selection,
+    UpsertMode,
+    VectorIndex,
 )
 from podroute_router.errors import Unavailable
 from podroute_router.filters import Filter
@@ -29,7 +34,7 @@ from podroute_router.postgres.lanes import Lanes
 from podroute_router.postgres.pool import Pool
 from podroute_router.postgres.prepare import COLLECTIONS
 
-from podroute_pgvector import indexes, tables
+from podroute_pgvector import adoption, indexes, tables
 
 LINGER_S = 1.0
 """A pod that does not end a left statement harms only itself, so the place is given on soon."""
@@ -70,9 +75,15 @@ class PgvectorBackend:
     leaves_at_once = True
     """See `backend.Backend`."""
 
-    async def upsert(self, collection: Collection, records: Sequence[Record], deadline: Deadline) -> int:
+    async def upsert(
+        self,
+        collection: Collection,
+        records: Sequence[Record],
+        deadline: Deadline,
+        mode: UpsertMode = UpsertMode.REPLACE,
+    ) -> int:
         """See `backend.Backend`."""
-        return await _of(collection.placement.pod, self._access).upsert(_relations(collection), records, deadline)
+        return await _of(collection.placement.pod, self._access).upsert(_relations(collection), records, deadline, mode)
 
     async def query(self, collection: Collection, query: Query, deadline: Deadline) -> QueryResult:
         """See `backend.Backend`."""
@@ -94,6 +105,15 @@ class PgvectorBackend:
         """See `backend.Backend`."""
         return await _of(collection.placement.pod, self._access).count(_relations(collection), filter, deadline)
 
+    async def update_metadata(self, collection: Collection, update: MetadataUpdate, deadline: Deadline) -> int:
+        """See `backend.Backend`."""
+        access = _of(collection.placement.pod, self._access)
+        return await access.update_metadata(_relations(collection), update, deadline)
+
+    async def scan(self, collection: Collection, page: ScanPage, deadline: Deadline) -> list[ScannedRecord]:
+        """See `backend.Backend`."""
+        return await _of(collection.placement.pod, self._access).scan(_relations(collection), page, deadline)
+
     async def create_collection(self, collection: Collection, deadline: Deadline) -> None:
         """See `backend.CollectionStore`."""
         async with _of(collection.placement.pod, self._calls).connection(deadline) as connection:
@@ -105,11 +125,31 @@ class PgvectorBackend:
             await tables.drop(connection, collection)
 
     def create_index(
-        self, collection: Collection, index: HnswIndex, deadline: Deadline
+        self, collection: Collection, index: VectorIndex, deadline: Deadline
     ) -> AsyncGenerator[IndexProgress | Index]:
         """See `backend.CollectionStore`."""
         pod = collection.placement.pod
         return indexes.build(_of(pod, self._builds), _of(pod, self._looks), collection, index, deadline)
+
+    async def list_indexes(self, collection: Collection, deadline: Deadline) -> list[Index]:
+        """See `backend.CollectionStore`."""
+        async with _of(collection.placement.pod, self._looks).connection(deadline) as connection:
+            return await indexes.standing(connection, collection)
+
+    async def drop_index(self, collection: Collection, name: str, deadline: Deadline) -> None:
+        """See `backend.CollectionStore`."""
+        async with _of(collection.placement.pod, self._builds).connection(deadline) as connection:
+            await indexes.drop(connection, collection, name)
+
+    async def find_tables(self, pod: str, names: Sequence[str] | None, deadline: Deadline) -> list[FoundTable]:
+        """See `backend.TableAdopter`."""
+        async with _of(pod, self._looks).connection(deadline) as connection:
+            return await adoption.find(connection, names)
+
+    async def adopt_collection(self, collection: Collection, deadline: Deadline) -> None:
+        """See `backend.TableAdopter`."""
+        async with _of(collection.placement.pod, self._calls).connection(deadline) as connection:
+            await adoption.adopt(connection, collection)
 
     async def record_estimate(self, pod: str, deadline: Deadline) -> int:
         """See `backend.CollectionStore`."""

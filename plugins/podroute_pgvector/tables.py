@@ -43,10 +43,10 @@ async def create(connection: Connection, collection: Collection) -> None:
     """
     try:
         async with connection.transaction():
-            await _begin(connection)
+            await begin(connection)
             await _drop_leftover(connection, collection)
             await connection.execute(_create_table(connection, collection))
-            await _create_upsert_view(connection, collection)
+            await create_upsert_view(connection, collection)
     except (errors.UniqueViolation, errors.DuplicateObject, errors.DuplicateTable) as error:
         raise AlreadyExists(
             "COLLECTION_EXISTS", f"another call is making collection {collection.name!r}", facts=_facts(collection)
@@ -54,9 +54,11 @@ async def create(connection: Connection, collection: Collection) -> None:
 
 
 def _create_table(connection: Connection, collection: Collection) -> str:
+    # Sorted by code point: a scan reads the index of the key in its order, which is the same on every pod.
     return (
         sql.SQL(
-            "create table {} (id text primary key, vec {}({}) not null, metadata jsonb not null default '{{}}'::jsonb)"
+            'create table {} (id text collate pg_catalog."C" primary key, vec {}({}) not null, '
+            "metadata jsonb not null default '{{}}'::jsonb)"
         )
         .format(table(collection).identifier, vector_type(connection.vector_schema), sql.Literal(collection.dimension))
         .as_string()
@@ -66,7 +68,7 @@ def _create_table(connection: Connection, collection: Collection) -> str:
 async def drop(connection: Connection, collection: Collection) -> None:
     """Drops view and table; what is gone already is no error. Raises Unavailable where someone keeps reading it."""
     async with connection.transaction():
-        await _begin(connection)
+        await begin(connection)
         for statement in _drops(collection):
             await connection.execute(statement)
 
@@ -77,7 +79,7 @@ async def record_estimate(connection: Connection, schema: str) -> int:
     return int(row[0]) if row is not None else 0
 
 
-async def _begin(connection: Connection) -> None:
+async def begin(connection: Connection) -> None:
     """Acts as the owner until the transaction ends, and waits for locks with patience of its own.
 
     Calls of a collection queue up behind a lock that waits, and would fill the pool.
@@ -122,7 +124,8 @@ def _facts(collection: Collection) -> dict[str, str]:
     return {"collection": collection.name, "pod": collection.placement.pod}
 
 
-async def _create_upsert_view(connection: Connection, collection: Collection) -> None:
+async def create_upsert_view(connection: Connection, collection: Collection) -> None:
+    """Makes the view anew, whatever it was over."""
     view, base = upsert_view(collection), table(collection)
     await connection.execute(sql.SQL("drop view if exists {}").format(view.identifier).as_string())
     await connection.execute(

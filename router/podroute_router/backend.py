@@ -15,20 +15,25 @@ from podroute_router.domain import (
     AccessPath,
     Collection,
     Deadline,
-    HnswIndex,
+    FoundTable,
     Index,
     IndexProgress,
     Match,
+    MetadataUpdate,
     PlainQuery,
     Query,
     QueryResult,
     Record,
+    ScannedRecord,
+    ScanPage,
     Selection,
+    UpsertMode,
+    VectorIndex,
 )
 from podroute_router.filters import Filter
 from podroute_router.shard_map import ShardMap
 
-API_VERSION = 1
+API_VERSION = 2
 """Grows when a backend written for the version before would no longer work."""
 
 
@@ -48,8 +53,17 @@ class Backend(Protocol):
         """
         ...
 
-    async def upsert(self, collection: Collection, records: Sequence[Record], deadline: Deadline) -> int:
-        """Writes the records, all or none, and returns how many. Their ids differ from each other."""
+    async def upsert(
+        self,
+        collection: Collection,
+        records: Sequence[Record],
+        deadline: Deadline,
+        mode: UpsertMode = UpsertMode.REPLACE,
+    ) -> int:
+        """Writes those of the records that the mode lets be written, all or none, and returns how many.
+
+        Their ids differ from each other.
+        """
         ...
 
     async def query(self, collection: Collection, query: Query, deadline: Deadline) -> QueryResult:
@@ -66,6 +80,17 @@ class Backend(Protocol):
 
     async def count(self, collection: Collection, filter: Filter | None, deadline: Deadline) -> int:
         """How many records match; all where the filter is None."""
+        ...
+
+    async def update_metadata(self, collection: Collection, update: MetadataUpdate, deadline: Deadline) -> int:
+        """Changes the metadata of the records selected, all or none, and returns how many there were."""
+        ...
+
+    async def scan(self, collection: Collection, page: ScanPage, deadline: Deadline) -> list[ScannedRecord]:
+        """The next records by id, at most `page.limit`; fewer only where there are no more.
+
+        In code-point order of their ids, or in another order that is the same each time.
+        """
         ...
 
     async def close(self) -> None:
@@ -113,9 +138,20 @@ class CollectionStore(Protocol):
         ...
 
     def create_index(
-        self, collection: Collection, index: HnswIndex, deadline: Deadline
+        self, collection: Collection, index: VectorIndex, deadline: Deadline
     ) -> AsyncGenerator[IndexProgress | Index]:
-        """Builds an index while writes go on: progress any number of times, then the index once."""
+        """Builds an index while writes go on: progress any number of times, then the index once.
+
+        Invalid indexes that builds left are dropped first.
+        """
+        ...
+
+    async def list_indexes(self, collection: Collection, deadline: Deadline) -> list[Index]:
+        """The collection's indexes by name, without those of constraints."""
+        ...
+
+    async def drop_index(self, collection: Collection, name: str, deadline: Deadline) -> None:
+        """Drops an index of the collection while reads and writes go on; NotFound where there is none of the name."""
         ...
 
     async def record_estimate(self, pod: str, deadline: Deadline) -> int:
@@ -124,6 +160,22 @@ class CollectionStore(Protocol):
 
     async def probe(self, pod: str, deadline: Deadline) -> None:
         """Raises where the pod does not answer."""
+        ...
+
+
+@runtime_checkable
+class TableAdopter(Protocol):
+    """A backend that finds tables which it did not make, and makes collections of them."""
+
+    async def find_tables(self, pod: str, names: Sequence[str] | None, deadline: Deadline) -> list[FoundTable]:
+        """The pod's tables of these names, or all, by name; collections' too."""
+        ...
+
+    async def adopt_collection(self, collection: Collection, deadline: Deadline) -> None:
+        """Makes what the paths need beside the collection's table, which stands and has no blocking finding.
+
+        It can be repeated. AlreadyExists is raised where that belongs to another table.
+        """
         ...
 
 

@@ -1,4 +1,4 @@
-"""The control plane: makes, finds, lists, indexes and deletes collections, and tells of the pods."""
+"""The control plane: makes, finds, lists and deletes collections, and tells of the pods."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import asyncio
 import base64
 import logging
 from bisect import bisect_right
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from podroute_router.backend import CollectionStore, MapFollower
+from podroute_router.adopting import SCHEMA, Adopting
+from podroute_router.backend import CollectionStore, MapFollower, TableAdopter
 from podroute_router.config import Config
-from podroute_router.domain import Collection, Deadline, HnswIndex, Index, IndexProgress, Metric, Placement
+from podroute_router.domain import Collection, Deadline, Metric, Placement
 from podroute_router.engine import MapSource, find_collection
 from podroute_router.errors import (
     AlreadyExists,
@@ -24,19 +24,13 @@ from podroute_router.errors import (
     PodrouteError,
     Unavailable,
 )
+from podroute_router.indexing import Indexing
 from podroute_router.names import check_collection_name
 from podroute_router.shard_map import ShardMap
 from podroute_router.wrappers import within
 
-HNSW_MAX_DIMENSION = 2000
-"""pgvector's bound for indexes over float32 vectors."""
-
 DEFAULT_PAGE = 100
-SCHEMA = "vecs"
-"""Schema of new collections' tables, as the vecs client has it."""
 
-_LEAVE_S = 1.0
-"""Bound on leaving a build."""
 _FOLLOW_S = 5.0
 """Bound on readying the FDW path after a change."""
 
@@ -102,6 +96,10 @@ class Collections:
         self._store = store
         self._followers = followers
         self._pod_states = pod_states
+        self.indexing = Indexing(maps, store)
+        """Their indexes."""
+        self.adopting = Adopting(maps=maps, catalog=catalog, store=store, announce=self._follow_now)
+        """Tables that become collections."""
         self._named: ShardMap | None = None
         self._names: list[str] = []
 
@@ -135,24 +133,6 @@ class Collections:
         """Deletes a collection with its records. First the table: where the rest fails, the call can be repeated."""
         check_collection_name(name, "name")
         await within(deadline, self._delete(name, deadline))
-
-    async def create_index(
-        self, name: str, metric: Metric | None, m: int | None, ef_construction: int | None, deadline: Deadline
-    ) -> AsyncGenerator[IndexProgress | Index]:
-        """Builds an HNSW index: progress any number of times, then the index."""
-        found, _ = await find_collection(self._maps, name, deadline)
-        if found.dimension > HNSW_MAX_DIMENSION:
-            raise InvalidArgument(
-                "DIMENSION_NOT_INDEXABLE",
-                "hnsw",
-                f"indexes vectors of at most {HNSW_MAX_DIMENSION} components; collection {name!r} has "
-                f"{found.dimension}",
-                limit=HNSW_MAX_DIMENSION,
-            )
-        index = HnswIndex(metric=metric or found.metric, m=m, ef_construction=ef_construction)
-        async with aclosing(self._store.create_index(found, index, deadline)) as events:
-            while (event := await _next_within(deadline, events)) is not None:
-                yield event
 
     def shard_map(self) -> ShardMap:
         """The map that this router routes by."""
@@ -223,6 +203,10 @@ class Collections:
         winner = (await self._maps.refresh(deadline)).collections.get(loser.name)
         if winner is None or winner.placement.pod != loser.placement.pod:
             await self._store.drop_collection(loser, deadline)
+        elif winner.placement.table != loser.placement.table:  # it was adopted, and its view went with the table
+            await self._store.drop_collection(loser, deadline)
+            if isinstance(self._store, TableAdopter):
+                await self._store.adopt_collection(winner, deadline)
         elif winner.dimension != loser.dimension:
             await self._store.create_collection(winner, deadline)
 
@@ -261,22 +245,6 @@ class Collections:
         if not loads:
             raise Unavailable("NO_POD", "no pod can be reached to place the collection on", retry_after_s=1.0)
         return min(loads)[2]
-
-
-async def _next_within(
-    deadline: Deadline, events: AsyncIterator[IndexProgress | Index]
-) -> IndexProgress | Index | None:
-    """The next event; None after the last. Unlike `within` it sees a step end, so that the generator can be closed."""
-    step = asyncio.ensure_future(anext(events, None))
-    try:
-        done, _ = await asyncio.wait({step}, timeout=deadline.remaining_s())
-    finally:
-        if not step.done():
-            step.cancel()
-            await asyncio.wait({step}, timeout=_LEAVE_S)
-    if not done:
-        raise DeadlineExceeded("DEADLINE_EXCEEDED", "the index was not built by the deadline")
-    return step.result()
 
 
 def _taken(name: str) -> AlreadyExists:

@@ -99,8 +99,10 @@ class Limits(_Section):
     max_limit: Positive = 1000
     """Largest `limit` of a query."""
     max_records: Positive = 10_000
-    """Most records in an upsert, and most ids in a delete."""
+    """Most records in an upsert, and most ids in a delete or an update of metadata."""
     max_fetch_ids: Positive = 1000
+    max_batch_queries: Positive = 100
+    """Most queries in a batch."""
     max_message_bytes: Annotated[int, Field(ge=64 * 1024)] = 64 * 1024 * 1024
     """Largest message, in and out."""
     calls_per_pod: Positive = 256
@@ -117,9 +119,10 @@ class Timeouts(_Section):
     default_s: Seconds = 10.0
     """Deadline of a call whose caller set none."""
     index_s: Seconds = 3600.0
-    """The same for building an index."""
+    """The same for building or dropping an index."""
     stream_s: Seconds = 3600.0
-    """The same for a stream of upserts; each of its requests has `default_s`."""
+    """The same for a stream of upserts, each of whose requests has `default_s`, and for a scan, each of whose pages has
+    `statement_s`."""
     connect_s: Seconds = 2.0
     """Opening one connection to a database."""
     exact_pass_s: Seconds = 2.0

@@ -79,17 +79,48 @@ class Collection:
     placement: Placement
 
 
+class IterativeScan(Enum):
+    """How an index scan goes on where its first candidates hold fewer than `limit` matches: not at all, in exact or in
+    about the order of the distance.
+    """
+
+    OFF = "off"
+    STRICT = "strict"
+    RELAXED = "relaxed"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchParams:
     """How an approximate index is searched. None leaves the pod's setting."""
 
     exact: bool = False
     ef_search: int | None = None
+    probes: int | None = None
+    iterative_scan: IterativeScan = IterativeScan.STRICT
+    max_scan_tuples: int | None = None
+
+    @property
+    def limits_scan(self) -> bool:
+        """True where the search may stop before it has found as many as there are: the caller set it a bound."""
+        bounded = self.iterative_scan is IterativeScan.OFF or self.max_scan_tuples is not None
+        return bounded and not self.exact
+
+
+class IncompleteReason(Enum):
+    """Why a query may have missed matches."""
+
+    TIMED_OUT = "timed_out"
+    """The index stopped short, and the exact pass after it ran out of time."""
+    SCAN_LIMITED = "scan_limited"
+    """The index stopped short where the search parameters had it stop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """What a caller asks to find: neighbours of a vector, or of the record with an id. None leaves the default."""
+    """What a caller asks to find: neighbours of a vector, or of the record with an id. None leaves the default.
+
+    `metadata_keys`: as of `Query`.
+    """
 
     target: Vector | str
     limit: int
@@ -98,12 +129,17 @@ class Search:
     params: SearchParams = field(default_factory=SearchParams)
     max_distance: float | None = None
     include_metadata: bool = False
+    metadata_keys: tuple[str, ...] = ()
     include_vector: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """What a backend is asked to find: the `limit` records nearest to `vector` among those that match `filter`."""
+    """What a backend is asked to find: the `limit` records nearest to `vector` among those that match `filter`.
+
+    `metadata_keys`, where there are any, go with `include_metadata`: only these top-level keys are wanted of each
+    metadata, as far as it has them. They are distinct.
+    """
 
     vector: Vector
     limit: int
@@ -111,6 +147,7 @@ class Query:
     filter: Filter | None = None
     params: SearchParams = field(default_factory=SearchParams)
     include_metadata: bool = False
+    metadata_keys: tuple[str, ...] = ()
     include_vector: bool = False
 
 
@@ -134,10 +171,15 @@ class Match(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueryResult:
-    """Matches in no promised order among ties. `complete` is False where fewer than `limit` came and more may exist."""
+    """Matches in any order. `incomplete_reason`: why more may exist where fewer than `limit` came; None: none do."""
 
     matches: list[Match]
-    complete: bool
+    incomplete_reason: IncompleteReason | None = None
+
+    @property
+    def complete(self) -> bool:
+        """True where the matches are all that was asked for."""
+        return self.incomplete_reason is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,13 +190,77 @@ class Selection:
     filter: Filter | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HnswIndex:
-    """An HNSW index to build. None leaves pgvector's default."""
+class UpsertMode(Enum):
+    """Which records an upsert writes: all, those whose ids are new, or those whose ids exist."""
 
-    metric: Metric
+    REPLACE = "replace"
+    INSERT_ONLY = "insert_only"
+    UPDATE_ONLY = "update_only"
+
+
+class UpdateMode(Enum):
+    """What becomes of the metadata that a record has: top-level keys are set, or all of it is replaced."""
+
+    MERGE = "merge"
+    REPLACE = "replace"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetadataUpdate:
+    """New metadata, the text of a JSON object, for the records selected."""
+
+    selection: Selection
+    metadata: str
+    mode: UpdateMode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanPage:
+    """The `limit` records that come after the id `after`, among those that match; no id comes before the empty one."""
+
+    after: str
+    limit: int
+    filter: Filter | None = None
+    include_metadata: bool = False
+    include_vector: bool = False
+
+
+class ScannedRecord(NamedTuple):
+    """One record of a scan. `metadata` is None and `vector` is None unless they were asked for."""
+
+    id: str
+    metadata: str | None = None
+    vector: Vector | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hnsw:
+    """Parameters of an HNSW index. None leaves pgvector's default."""
+
     m: int | None = None
     ef_construction: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IvfFlat:
+    """Parameters of an IVFFlat index. None leaves the number of lists to the number of records."""
+
+    lists: int | None = None
+
+
+IndexMethod = Hnsw | IvfFlat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VectorIndex:
+    """An index to build.
+
+    `replace`: it is built whatever stands, and then takes the place of the valid ones of its metric.
+    """
+
+    metric: Metric
+    method: IndexMethod = field(default_factory=Hnsw)
+    replace: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,10 +274,36 @@ class IndexProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
-    """An index that serves queries of its metric."""
+    """An index that stands. `metric` and `method` are None where it is of another kind; parameters are never None.
+
+    `size_bytes`: on the pod's disk. `valid`: it serves queries; else its build goes on, or was cut off.
+    """
 
     name: str
-    metric: Metric
+    metric: Metric | None
+    method: IndexMethod | None
+    size_bytes: int
+    valid: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What an administrator should know of a table. `blocking`: it keeps the table from being adopted."""
+
+    reason: str
+    message: str
+    blocking: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundTable:
+    """A table that may be adopted. `dimension` is 0 where no column tells; findings that block come first."""
+
+    name: str
+    dimension: int
+    record_estimate: int
+    indexes: tuple[Index, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,14 +17,18 @@ from podroute_router.domain import (
     Collection,
     Deadline,
     Match,
+    MetadataUpdate,
     PlainQuery,
     Query,
     QueryResult,
     Record,
     Route,
+    ScannedRecord,
+    ScanPage,
     Search,
     SearchParams,
     Selection,
+    UpsertMode,
     Vector,
 )
 from podroute_router.errors import InvalidArgument, NotFound, PodrouteError, Unreachable, Unsupported
@@ -93,14 +97,19 @@ class Engine:
         self._is_reachable = is_reachable
 
     async def upsert(
-        self, collection: str, records: Sequence[Record], path: AccessPath, deadline: Deadline
+        self,
+        collection: str,
+        records: Sequence[Record],
+        path: AccessPath,
+        deadline: Deadline,
+        mode: UpsertMode = UpsertMode.REPLACE,
     ) -> tuple[int, Route]:
-        """Writes records, the last of each id, in one transaction; returns how many ids there were."""
+        """Writes records, the last of each id, in one transaction; returns how many were written."""
         found, shard_map = await find_collection(self._maps, collection, deadline)
         for i, record in enumerate(records):
             _check_dimension(record.vector, found, f"records[{i}].vector")
         folded = list({record.id: record for record in records}.values())
-        return await self._serve(found, shard_map, path, lambda backend: backend.upsert(found, folded, deadline))
+        return await self._serve(found, shard_map, path, lambda backend: backend.upsert(found, folded, deadline, mode))
 
     async def query(
         self, collection: str, search: Search, path: AccessPath, deadline: Deadline
@@ -174,6 +183,22 @@ class Engine:
         found, shard_map = await find_collection(self._maps, collection, deadline)
         return await self._serve(found, shard_map, path, lambda backend: backend.count(found, filter, deadline))
 
+    async def update_metadata(
+        self, collection: str, update: MetadataUpdate, path: AccessPath, deadline: Deadline
+    ) -> tuple[int, Route]:
+        """Changes the metadata of the records selected and returns how many there were."""
+        found, shard_map = await find_collection(self._maps, collection, deadline)
+        return await self._serve(
+            found, shard_map, path, lambda backend: backend.update_metadata(found, update, deadline)
+        )
+
+    async def scan(
+        self, collection: str, page: ScanPage, path: AccessPath, deadline: Deadline
+    ) -> tuple[list[ScannedRecord], Route]:
+        """The next records by id; fewer than `page.limit` where there are no more."""
+        found, shard_map = await find_collection(self._maps, collection, deadline)
+        return await self._serve(found, shard_map, path, lambda backend: backend.scan(found, page, deadline))
+
     async def _serve(
         self,
         collection: Collection,
@@ -227,6 +252,7 @@ def _as_query(search: Search, vector: Vector, collection: Collection) -> Query:
         filter=search.filter,
         params=search.params,
         include_metadata=search.include_metadata,
+        metadata_keys=search.metadata_keys,
         include_vector=search.include_vector,
     )
 
@@ -254,6 +280,7 @@ def _is_plain(search: Search) -> bool:
         and search.max_distance is None
         and search.params == SearchParams()
         and not search.include_vector
+        and not search.metadata_keys
     )
 
 
@@ -266,9 +293,10 @@ def nearest_first(matches: list[Match]) -> list[Match]:
 def _finish(result: QueryResult, search: Search) -> QueryResult:
     """Sorted, cut to the limit and trimmed to the greatest distance."""
     matches = nearest_first(result.matches)[: search.limit]
+    reason = result.incomplete_reason if len(matches) < search.limit else None  # by id, one more was asked for
     if search.max_distance is not None:
         matches = [match for match in matches if match.distance <= search.max_distance]
-    return QueryResult(matches=matches, complete=result.complete)
+    return QueryResult(matches=matches, incomplete_reason=reason)
 
 
 def _rank(match: Match) -> tuple[bool, float, str]:

@@ -12,11 +12,15 @@ from podroute_router.domain import (
     Collection,
     Deadline,
     Match,
+    MetadataUpdate,
     PlainQuery,
     Query,
     QueryResult,
     Record,
+    ScannedRecord,
+    ScanPage,
     Selection,
+    UpsertMode,
 )
 from podroute_router.errors import ResourceExhausted, deadline_passed
 from podroute_router.filters import Filter
@@ -80,9 +84,15 @@ class Wrapper:
         """See `backend.Backend`."""
         return self._inner.leaves_at_once
 
-    async def upsert(self, collection: Collection, records: Sequence[Record], deadline: Deadline) -> int:
+    async def upsert(
+        self,
+        collection: Collection,
+        records: Sequence[Record],
+        deadline: Deadline,
+        mode: UpsertMode = UpsertMode.REPLACE,
+    ) -> int:
         """See `backend.Backend`."""
-        return await self._around(collection, deadline, lambda: self._inner.upsert(collection, records, deadline))
+        return await self._around(collection, deadline, lambda: self._inner.upsert(collection, records, deadline, mode))
 
     async def query(self, collection: Collection, query: Query, deadline: Deadline) -> QueryResult:
         """See `backend.Backend`."""
@@ -99,6 +109,16 @@ class Wrapper:
     async def count(self, collection: Collection, filter: Filter | None, deadline: Deadline) -> int:
         """See `backend.Backend`."""
         return await self._around(collection, deadline, lambda: self._inner.count(collection, filter, deadline))
+
+    async def update_metadata(self, collection: Collection, update: MetadataUpdate, deadline: Deadline) -> int:
+        """See `backend.Backend`."""
+        return await self._around(
+            collection, deadline, lambda: self._inner.update_metadata(collection, update, deadline)
+        )
+
+    async def scan(self, collection: Collection, page: ScanPage, deadline: Deadline) -> list[ScannedRecord]:
+        """See `backend.Backend`."""
+        return await self._around(collection, deadline, lambda: self._inner.scan(collection, page, deadline))
 
     def prepare_query(self, collection: Collection, query: PlainQuery) -> PreparedQuery | None:
         """See `backend.QueryPreparer`."""

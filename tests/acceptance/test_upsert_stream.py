@@ -123,6 +123,25 @@ async def test_each_request_is_answered_in_order_once_it_is_committed(
     assert await stream.code() is grpc.StatusCode.OK
 
 
+async def test_a_mode_is_of_one_request_only(cluster: Cluster, upsert_stream: Any, collection: str, path: Any) -> None:
+    modes = ["UPSERT_MODE_UPDATE_ONLY", None, "UPSERT_MODE_INSERT_ONLY", "UPSERT_MODE_UPDATE_ONLY", None]
+
+    def requests() -> Iterator[Request]:
+        for number, mode in enumerate(modes):
+            ids = ["a", "b"] if number == 2 else ["a"]
+            yield a_request(*ids, value=number, collection=collection, path=PATHS[path], mode=mode)
+
+    assert [response.upserted_count async for response in upsert_stream(requests())] == [0, 1, 1, 1, 1]
+    assert stored(cluster, collection) == {"a": "[4,4,4,4]", "b": "[2,2,2,2]"}
+
+
+async def test_an_unknown_mode_ends_a_stream(upsert_stream: Any, collection: str) -> None:
+    stream = upsert_stream(iter([a_request("a", collection=collection, mode=7, sequence=3)]))
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        [response async for response in stream]
+    assert failed.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
 async def test_a_request_is_answered_while_the_stream_stays_open(upsert_stream: Any, collection: str) -> None:
     stream = upsert_stream()
     for number in range(3):

@@ -14,7 +14,18 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from podroute_memory.backend import MemoryBackend
-from podroute_router.domain import Collection, Metric, Query, Record, SearchParams, Selection
+from podroute_router.domain import (
+    Collection,
+    MetadataUpdate,
+    Metric,
+    Query,
+    Record,
+    ScanPage,
+    SearchParams,
+    Selection,
+    UpdateMode,
+    UpsertMode,
+)
 from podroute_router.filters import Comparison, Filter, Negated, Operator, Scalar, check_filter
 
 from .harness import Harness
@@ -52,11 +63,18 @@ class Pair:
         assert await self.backend.count(collection, None, self.harness.deadline()) == 0
         await self.upsert(collection, records)
 
-    async def upsert(self, collection: Collection, records: Sequence[Record]) -> None:
+    async def upsert(
+        self, collection: Collection, records: Sequence[Record], mode: UpsertMode = UpsertMode.REPLACE
+    ) -> None:
         """Upserts in both; they agree on how many. A request without records never reaches a backend."""
         if records:
-            expected = await self.oracle.upsert(collection, records, self.harness.deadline())
-            assert await self.backend.upsert(collection, records, self.harness.deadline()) == expected
+            expected = await self.oracle.upsert(collection, records, self.harness.deadline(), mode)
+            assert await self.backend.upsert(collection, records, self.harness.deadline(), mode) == expected
+
+    async def update_metadata(self, collection: Collection, update: MetadataUpdate) -> None:
+        """Updates in both; they agree on how many."""
+        expected = await self.oracle.update_metadata(collection, update, self.harness.deadline())
+        assert await self.backend.update_metadata(collection, update, self.harness.deadline()) == expected
 
     async def delete(self, collection: Collection, selection: Selection) -> None:
         """Deletes from both; they agree on how many."""
@@ -67,6 +85,12 @@ class Pair:
         """They agree on how many match."""
         expected = await self.oracle.count(collection, filter, self.harness.deadline())
         assert await self.backend.count(collection, filter, self.harness.deadline()) == expected
+
+    async def check_scan(self, collection: Collection, page: ScanPage) -> None:
+        """They agree on the records of a page, and on their order."""
+        expected = await self.oracle.scan(collection, page, self.harness.deadline())
+        found = await self.backend.scan(collection, page, self.harness.deadline())
+        assert [record.id for record in found] == [record.id for record in expected]
 
     async def check_query(self, collection: Collection, query: Query, stored: Sequence[Record]) -> None:
         """They agree on the nearest records, and on their order outside ties."""
@@ -133,17 +157,25 @@ async def test_filters_select_what_the_oracle_selects(
     await pair.check_count(collection, None)
 
 
-_WRITES = st.one_of(
-    records(3, max_size=5),
+_SELECTIONS = st.one_of(
     st.lists(ids, min_size=1, max_size=4).map(lambda chosen: Selection(ids=tuple(chosen))),
     filters.map(lambda condition: Selection(filter=condition)),
+)
+_WRITES = st.one_of(
+    st.tuples(records(3, max_size=5), st.sampled_from(UpsertMode)),
+    _SELECTIONS,
+    st.builds(MetadataUpdate, selection=_SELECTIONS, metadata=metadata, mode=st.sampled_from(UpdateMode)),
 )
 
 
 @THOROUGHLY
-@given(writes=st.lists(_WRITES, max_size=6))
+@given(writes=st.lists(_WRITES, max_size=6), after=st.just("") | ids, limit=st.integers(1, 10), condition=filters)
 async def test_any_course_of_writes_ends_as_the_oracle_ends(
-    pair: Pair, writes: list[Sequence[Record] | Selection]
+    pair: Pair,
+    writes: list[tuple[Sequence[Record], UpsertMode] | Selection | MetadataUpdate],
+    after: str,
+    limit: int,
+    condition: Filter,
 ) -> None:
     collection = pair.collections[3]
     await pair.load(collection, [])
@@ -152,10 +184,15 @@ async def test_any_course_of_writes_ends_as_the_oracle_ends(
         if isinstance(write, Selection):
             await pair.delete(collection, write)
             mentioned.update(write.ids or ())
+        elif isinstance(write, MetadataUpdate):
+            await pair.update_metadata(collection, write)
         else:
-            await pair.upsert(collection, write)
-            mentioned.update(record.id for record in write)
+            written, mode = write
+            await pair.upsert(collection, written, mode)
+            mentioned.update(record.id for record in written)
         await pair.check_count(collection, None)
+    await pair.check_scan(collection, ScanPage(after=after, limit=limit))
+    await pair.check_scan(collection, ScanPage(after=after, limit=limit, filter=condition))
     deadline = pair.harness.deadline()
     expected = await pair.oracle.fetch(collection, sorted(mentioned), deadline)
     check_records(await pair.backend.fetch(collection, sorted(mentioned), deadline), expected)

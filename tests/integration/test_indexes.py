@@ -22,7 +22,7 @@ from podroute_router.config import make_config
 from podroute_router.domain import (
     Collection,
     Deadline,
-    HnswIndex,
+    Hnsw,
     Index,
     IndexProgress,
     Metric,
@@ -36,7 +36,7 @@ from podroute_router.errors import Aborted, DeadlineExceeded
 from podroute_router.server import Router
 from servers import router_values
 
-INDEX = HnswIndex(metric=Metric.L2)
+INDEX = VectorIndex(metric=Metric.L2)
 STATEMENT_S = 0.4
 BUILD_S = 0.5
 
@@ -155,7 +155,7 @@ async def test_of_two_builds_of_a_collection_the_second_is_told_to_come_later(
         building = asyncio.create_task(last(store.create_index(collection, INDEX, soon())))
         await until_builds(cluster, collection.name, 1)
         with pytest.raises(Aborted) as refused:
-            await last(store.create_index(collection, HnswIndex(metric=Metric.COSINE), soon()))
+            await last(store.create_index(collection, VectorIndex(metric=Metric.COSINE), soon()))
     assert refused.value.reason == "INDEX_BUILD_RUNNING"
     await building
     assert indexes(cluster, collection.name) == [True]

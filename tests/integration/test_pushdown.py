@@ -74,6 +74,12 @@ def is_pushed_down(root: Any) -> bool:
     return kinds in (["Foreign Scan"], ["ModifyTable", "Foreign Scan"]) and not filtered_here
 
 
+def is_direct_modify(root: Any) -> bool:
+    """The statement is the pod's own: no row comes here, and none goes out again."""
+    operations = [node.get("Operation") for node in nodes(root)]
+    return is_pushed_down(root) and operations[1:] in (["Update"], ["Delete"])
+
+
 def remote_sql(root: Any) -> str:
     return next(node["Remote SQL"] for node in nodes(root) if "Remote SQL" in node)
 
@@ -132,7 +138,39 @@ async def test_every_filter_is_applied_on_the_pod(primary: psycopg.Connection, c
         for statement in (statements.count(table, filtered=True), statements.delete_matching(table)):
             found = plan(primary, statement, ["jsonpath", "jsonb"], [path, variables])
             assert is_pushed_down(found), shape
+            assert found["Node Type"] != "ModifyTable" or is_direct_modify(found), shape
             assert "WHERE (jsonb_path_exists(metadata" in remote_sql(found), shape
+
+
+@pytest.mark.parametrize("limit", [1, 1000])
+@pytest.mark.parametrize("exact", [False, True])
+async def test_chosen_keys_of_the_metadata_leave_the_search_on_the_pod(
+    primary: psycopg.Connection, collection: str, limit: int, exact: bool
+) -> None:
+    """postgres_fdw computes what is selected on the primary; so the keys are chosen there, of the matches alone."""
+    path, variables = compile_filter(CASES[0].filter)
+    for types, values, filtered in (
+        (["public.vector", "text[]"], [VECTOR, ["a"]], False),
+        (["public.vector", "jsonpath", "jsonb", "text[]"], [VECTOR, path, variables, ["a"]], True),
+    ):
+        statement = statements.query(
+            objects.read_table(collection),
+            "public",
+            Metric.L2,
+            limit,
+            filtered=filtered,
+            exact=exact,
+            include_metadata=True,
+            include_vector=False,
+            choose_keys=True,
+        )
+        found = plan(primary, statement, types, values)
+        search = {**found, "Plans": [part for part in found["Plans"] if part["Parent Relationship"] != "SubPlan"]}
+        while search["Node Type"] == "Result":  # the projection may stand above the search
+            [search] = search["Plans"]
+        assert is_pushed_down(search)
+        for part in ("ORDER BY", f"LIMIT {limit}::bigint", *(["WHERE (jsonb_path_exists(metadata"] * filtered)):
+            assert part in remote_sql(search)
 
 
 async def test_counts_fetches_and_deletes_are_one_remote_statement(
@@ -147,6 +185,77 @@ async def test_counts_fetches_and_deletes_are_one_remote_statement(
         found = plan(primary, statement, types, values)
         assert is_pushed_down(found)
         assert part in remote_sql(found)
+
+
+@pytest.mark.parametrize("merge", [True, False])
+async def test_an_update_of_metadata_is_one_remote_statement(
+    primary: psycopg.Connection, collection: str, merge: bool
+) -> None:
+    table, change = objects.read_table(collection), '{"a": 1}'
+    by_ids = statements.update_metadata(table, merge=merge, filtered=False)
+    found = plan(primary, by_ids, ["jsonb", "text[]"], [change, ["a"]])
+    assert is_direct_modify(found)
+    assert "WHERE ((id = ANY" in remote_sql(found)
+    assert ("metadata ||" in remote_sql(found)) is merge
+    by_filter = statements.update_metadata(table, merge=merge, filtered=True)
+    for shape in shapes():
+        path, variables = compile_filter(shape)
+        found = plan(primary, by_filter, ["jsonb", "jsonpath", "jsonb"], [change, path, variables])
+        assert is_direct_modify(found), shape
+        assert "WHERE (jsonb_path_exists(metadata" in remote_sql(found), shape
+
+
+async def test_an_update_of_existing_records_is_one_remote_statement(
+    primary: psycopg.Connection, collection: str
+) -> None:
+    statement = statements.update_existing_foreign(objects.read_table(collection), DIMENSION)
+    found = plan(primary, statement, ["text[]", "real[]", "jsonb[]"], [["a"], [1.0] * DIMENSION, ["{}"]])
+    assert is_direct_modify(found)
+    assert "WHERE ((id = ANY" in remote_sql(found)
+
+
+async def test_an_insert_of_new_records_goes_out_in_batches(primary: psycopg.Connection, collection: str) -> None:
+    statement = statements.insert_new(objects.read_table(collection), "public")
+    found = plan(primary, statement, ["text[]", "public.vector[]", "text[]"], [["a"], [VECTOR], ["{}"]])
+    assert found["Node Type"] == "ModifyTable"
+    assert found["Batch Size"] == 1000
+    assert remote_sql(found).endswith("ON CONFLICT DO NOTHING")
+
+
+@pytest.mark.parametrize("whole", [False, True])
+async def test_a_page_of_a_scan_is_ordered_and_limited_on_the_pod(
+    primary: psycopg.Connection, collection: str, whole: bool
+) -> None:
+    table = objects.read_table(collection)
+    statement = statements.scan(table, "public", 100, filtered=False, include_metadata=whole, include_vector=whole)
+    found = plan(primary, statement, ["text"], ["a"])
+    assert is_pushed_down(found)
+    for part in ("WHERE ((id > ", "ORDER BY id ASC", "LIMIT 100::bigint"):
+        assert part in remote_sql(found)
+    statement = statements.scan(table, "public", 64, filtered=True, include_metadata=whole, include_vector=whole)
+    for shape in shapes():
+        path, variables = compile_filter(shape)
+        found = plan(primary, statement, ["text", "jsonpath", "jsonb"], ["a", path, variables])
+        assert is_pushed_down(found), shape
+        for part in ("jsonb_path_exists(metadata", "(id > ", "ORDER BY id ASC", "LIMIT 64::bigint"):
+            assert part in remote_sql(found), shape
+
+
+async def test_a_page_of_a_scan_reads_the_key_on_the_pod(cluster: Cluster, collection: str) -> None:
+    pod = cluster.pods["alpha"]
+    statement = statements.scan(
+        statements.Relation("vecs", collection),
+        "public",
+        100,
+        filtered=False,
+        include_metadata=True,
+        include_vector=True,
+    )
+    with psycopg.connect(pod.admin_conninfo(pod.database), autocommit=True) as connection:
+        connection.execute("set enable_seqscan = off")
+        connection.execute("set enable_bitmapscan = off")
+        found = plan(connection, statement, ["text"], ["a"])
+    assert [node["Node Type"] for node in nodes(found)] == ["Limit", "Index Scan"]
 
 
 async def test_a_condition_that_cannot_be_shipped_is_recognised(primary: psycopg.Connection, collection: str) -> None:

@@ -66,6 +66,14 @@ class Router(
         match = {"id": "a", "distance": 0.25, "metadata": '{"k":1}', "vector": {"values": [1.0, 2.0]}}
         return vectors.QueryResponse(matches=[match], route=ROUTE, complete=True)
 
+    async def BatchQuery(self, request, context):  # noqa: N802
+        await self.take(request, context)
+        response = vectors.QueryResponse(route=ROUTE, incomplete_reason="INCOMPLETE_REASON_SCAN_LIMITED")
+        unreadable = {"id": "a", "metadata": '{"n":' + "9" * 5000 + "}"}
+        results = [{"error": failure(grpc.StatusCode.NOT_FOUND)}, {"response": response}, {}]
+        results += [{"response": {"matches": [unreadable]}}, {"error": status_pb2.Status(code=99, message="new")}]
+        return vectors.BatchQueryResponse(results=results)
+
     async def Fetch(self, request, context):  # noqa: N802
         await self.take(request, context)
         record = {"id": "a", "vector": {"values": [1.0, 2.0]}, "metadata": '{"k":1}'}
@@ -78,6 +86,10 @@ class Router(
     async def Count(self, request, context):  # noqa: N802
         await self.take(request, context)
         return vectors.CountResponse(count=3, route=ROUTE)
+
+    async def UpdateMetadata(self, request, context):  # noqa: N802
+        await self.take(request, context)
+        return vectors.UpdateMetadataResponse(updated_count=4, route=ROUTE)
 
     async def CreateCollection(self, request, context):  # noqa: N802
         await self.take(request, context)
@@ -108,7 +120,27 @@ class Router(
         if request.collection == "endless":
             await asyncio.sleep(60)
         if request.collection != "cut_short":
-            yield collections.CreateIndexResponse(index={"name": "docs_l2", "metric": "METRIC_L2"})
+            yield collections.CreateIndexResponse(index=DOCS_L2)
+
+    async def ListIndexes(self, request, context):  # noqa: N802
+        await self.take(request, context)
+        return collections.ListIndexesResponse(indexes=[DOCS_L2, {"name": "by_year"}])
+
+    async def DropIndex(self, request, context):  # noqa: N802
+        await self.take(request, context)
+        return collections.DropIndexResponse()
+
+    async def ListAdoptableTables(self, request, context):  # noqa: N802
+        await self.take(request, context)
+        return collections.ListAdoptableTablesResponse(
+            tables=[{"table_name": "Old Docs", "dimension": 3, "record_estimate": 7, "findings": [ODD]}]
+        )
+
+    async def AdoptCollection(self, request, context):  # noqa: N802
+        await self.take(request, context)
+        return collections.AdoptCollectionResponse(
+            collection=a_collection(request.name), record_estimate=7, indexes=[DOCS_L2], findings=[ODD]
+        )
 
     async def GetShardMap(self, request, context):  # noqa: N802
         await self.take(request, context)
@@ -197,14 +229,21 @@ def test_both_clients_have_the_same_methods_with_the_same_parameters() -> None:
         "upsert",
         "upsert_many",
         "query",
+        "batch_query",
         "fetch",
         "delete",
         "count",
+        "update_metadata",
+        "scan",
         "create_collection",
         "get_collection",
         "list_collections",
         "delete_collection",
         "create_index",
+        "list_indexes",
+        "drop_index",
+        "list_adoptable_tables",
+        "adopt_collection",
         "shard_map",
         "pods",
         "wait_until_serving",
@@ -220,8 +259,12 @@ def test_both_clients_have_the_same_methods_with_the_same_parameters() -> None:
         "metric",
         "exact",
         "ef_search",
+        "probes",
+        "iterative_scan",
+        "max_scan_tuples",
         "max_distance",
         "include_metadata",
+        "metadata_keys",
         "include_vector",
         "path",
         "timeout",
@@ -249,13 +292,72 @@ async def test_the_operations_on_records_reach_the_router_and_come_back(client: 
     assert deleted == podroute.DeleteResult(deleted_count=2, route=VIA_DOCS)
     counted = await client.ask("count", "docs")
     assert counted == podroute.CountResult(count=3, route=VIA_DOCS)
+    updated = await client.ask("update_metadata", "docs", {"k": 1}, ids=["a"])
+    assert updated == podroute.UpdateMetadataResult(updated_count=4, route=VIA_DOCS)
     assert [type(request).__name__ for request in router.requests] == [
         "UpsertRequest",
         "QueryRequest",
         "FetchRequest",
         "DeleteRequest",
         "CountRequest",
+        "UpdateMetadataRequest",
     ]
+
+
+async def test_a_batch_has_a_result_or_an_error_for_each_query(client: Either, router: Router) -> None:
+    queries = [
+        podroute.Query("docs", [1.0, 2.0], probes=3, iterative_scan="relaxed", metadata_keys=["k"]),
+        podroute.Query("docs", id="a", max_scan_tuples=5, path="fdw"),
+    ]
+    missing, found, nothing, unreadable, new = await client.ask("batch_query", queries, timeout=5.0)
+    assert router.requests == [
+        vectors.BatchQueryRequest(
+            queries=[
+                {
+                    "collection": "docs",
+                    "vector": {"values": [1.0, 2.0]},
+                    "limit": 10,
+                    "params": {"probes": 3, "iterative_scan": "ITERATIVE_SCAN_RELAXED"},
+                    "metadata_keys": ["k"],
+                },
+                {
+                    "collection": "docs",
+                    "id": "a",
+                    "limit": 10,
+                    "params": {"max_scan_tuples": 5},
+                    "path": "ACCESS_PATH_FDW",
+                },
+            ]
+        )
+    ]
+    assert isinstance(missing, podroute.NotFound)
+    assert (missing.reason, missing.metadata, missing.message) == ("POD_DOWN", {"pod": "docs"}, "pod docs is down")
+    assert found == podroute.QueryResult(matches=(), route=VIA_DOCS, complete=False, incomplete_reason="scan_limited")
+    assert [each.reason for each in (nothing, unreadable)] == ["OUTCOME_MISSING", "METADATA_UNREADABLE"]
+    assert (type(new), new.code) == (podroute.Error, grpc.StatusCode.UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        ({"iterative_scan": "on"}, "iterative_scan"),
+        ({"metadata_keys": "k"}, "metadata_keys"),
+        ({"metadata_keys": []}, "metadata_keys"),
+        ({"metadata_keys": [1]}, "metadata_keys"),
+        ({"probes": "many"}, "query"),
+    ],
+    ids=str,
+)
+async def test_a_query_that_cannot_be_sent_is_refused_before(
+    client: Either, router: Router, arguments: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(podroute.InvalidArgument) as caught:
+        await client.ask("query", "docs", [1.0, 2.0], **arguments)
+    assert [violation.field for violation in caught.value.violations] == [field]
+    with pytest.raises(podroute.InvalidArgument) as caught:
+        await client.ask("batch_query", [podroute.Query("docs", [1.0, 2.0], **arguments)])
+    assert [violation.field for violation in caught.value.violations] == [f"queries[0].{field}"]
+    assert router.requests == []
 
 
 async def test_the_operations_on_collections_reach_the_router_and_come_back(client: Either, router: Router) -> None:
@@ -283,10 +385,53 @@ async def test_listing_collections_asks_for_page_after_page(client: Either, rout
     ]
 
 
+async def test_indexes_are_listed_and_dropped(client: Either, router: Router) -> None:
+    indexes = await client.ask("list_indexes", "docs")
+    assert [(each.name, each.metric, each.method, each.m) for each in indexes] == [
+        ("docs_l2", "l2", "hnsw", 8),
+        ("by_year", "unknown", "unknown", None),
+    ]
+    assert await client.ask("drop_index", "docs", "by_year") is None
+    assert router.requests == [
+        collections.ListIndexesRequest(collection="docs"),
+        collections.DropIndexRequest(collection="docs", name="by_year"),
+    ]
+    assert router.seconds_left[1] == pytest.approx(3600.0, rel=0.1)
+
+
+async def test_tables_are_listed_and_adopted_with_what_is_odd_about_them(client: Either, router: Router) -> None:
+    odd = podroute.Finding(reason="TRIGGERS", message="told", blocking=True)
+    (table,) = await client.ask("list_adoptable_tables", "alpha")
+    assert table == podroute.AdoptableTable(table_name="Old Docs", dimension=3, record_estimate=7, findings=(odd,))
+    adopted = await client.ask("adopt_collection", "alpha", "Old Docs", name="docs", metric="l2", dry_run=True)
+    assert (adopted.collection.name, adopted.record_estimate, adopted.findings) == ("docs", 7, (odd,))
+    assert [each.name for each in adopted.indexes] == ["docs_l2"]
+    assert router.requests == [
+        collections.ListAdoptableTablesRequest(pod="alpha"),
+        collections.AdoptCollectionRequest(
+            pod="alpha", table_name="Old Docs", name="docs", metric="METRIC_L2", dry_run=True
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [({"method": "flat"}, "method"), ({"lists": 3}, "lists"), ({"method": "ivfflat", "m": 3}, "m")],
+)
+async def test_parameters_of_another_kind_of_index_are_refused(
+    client: Either, arguments: dict[str, object], field: str
+) -> None:
+    with pytest.raises(podroute.InvalidArgument) as refused:
+        await client.ask("create_index", "docs", **arguments)
+    assert refused.value.violations[0].field == field
+
+
 async def test_an_index_build_tells_its_progress_and_returns_the_index(client: Either, router: Router) -> None:
     seen: list[podroute.IndexProgress] = []
     index = await client.ask("create_index", "docs", metric="l2", m=8, on_progress=seen.append)
-    assert index == podroute.Index(name="docs_l2", metric="l2")
+    assert index == podroute.Index(
+        name="docs_l2", metric="l2", method="hnsw", m=8, ef_construction=64, size_bytes=8192, valid=True
+    )
     assert [(each.blocks_done, each.blocks_total) for each in seen] == [(1, 2), (2, 2)]
     assert router.requests == [
         collections.CreateIndexRequest(collection="docs", hnsw={"m": 8}, metric="METRIC_L2"),

@@ -11,7 +11,7 @@ import podroute
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from podroute import messages
+from podroute import index_messages, messages
 from podroute.calling import Operations
 from podroute.v1 import collection_service_pb2, record_pb2, route_pb2, shard_map_service_pb2, vector_service_pb2
 
@@ -219,7 +219,7 @@ def test_words_that_only_a_newer_router_has_are_unknown() -> None:
     assert messages.collection(newer).metric == "unknown"
     assert messages.route(route_pb2.Route(path=99)).path == "unknown"  # type: ignore[arg-type]
     assert messages.pod(shard_map_service_pb2.Pod(name="p", state=99)).state == "unknown"  # type: ignore[arg-type]
-    assert messages.index_event(collection_service_pb2.CreateIndexResponse()) is None
+    assert index_messages.index_event(collection_service_pb2.CreateIndexResponse()) is None
 
 
 def test_a_record_does_not_change() -> None:

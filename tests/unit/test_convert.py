@@ -21,9 +21,14 @@ from podroute_router.config import Limits
 from podroute_router.domain import (
     AccessPath,
     Collection,
+    Hnsw,
+    IncompleteReason,
     Index,
     IndexProgress,
+    IterativeScan,
+    IvfFlat,
     Match,
+    MetadataUpdate,
     Metric,
     Placement,
     QueryResult,
@@ -31,6 +36,8 @@ from podroute_router.domain import (
     Route,
     SearchParams,
     Selection,
+    UpdateMode,
+    UpsertMode,
 )
 from podroute_router.errors import InvalidArgument
 from podroute_router.filters import AllOf, AnyOf, Comparison, Negated, Operator
@@ -145,7 +152,13 @@ def test_a_query_that_sets_everything_keeps_it() -> None:
             limit=100,
             filter=IS_2012,
             metric=record_pb2.METRIC_L1,
-            params={"exact": True, "ef_search": 1000},
+            params={
+                "exact": True,
+                "ef_search": 1000,
+                "probes": 32_768,
+                "iterative_scan": "ITERATIVE_SCAN_RELAXED",
+                "max_scan_tuples": 2**31 - 1,
+            },
             max_distance=0.0,
             include_metadata=True,
             include_vector=True,
@@ -155,7 +168,13 @@ def test_a_query_that_sets_everything_keeps_it() -> None:
     assert search.target == "seven"
     assert (search.limit, search.metric, search.max_distance) == (100, Metric.L1, 0.0)
     assert search.filter == Comparison(("year",), Operator.EQ, (2012,))
-    assert search.params == SearchParams(exact=True, ef_search=1000)
+    assert search.params == SearchParams(
+        exact=True,
+        ef_search=1000,
+        probes=32_768,
+        iterative_scan=IterativeScan.RELAXED,
+        max_scan_tuples=2**31 - 1,
+    )
     assert search.include_metadata
     assert search.include_vector
 
@@ -172,6 +191,14 @@ def test_a_query_that_sets_everything_keeps_it() -> None:
         ({"limit": 101}, "LIMIT", "limit"),
         ({"params": {"ef_search": 0}}, "EF_SEARCH", "params.ef_search"),
         ({"params": {"ef_search": 1001}}, "EF_SEARCH", "params.ef_search"),
+        ({"params": {"probes": 0}}, "PROBES", "params.probes"),
+        ({"params": {"probes": 32_769}}, "PROBES", "params.probes"),
+        ({"params": {"max_scan_tuples": 0}}, "MAX_SCAN_TUPLES", "params.max_scan_tuples"),
+        ({"params": {"iterative_scan": 4}}, "ITERATIVE_SCAN", "params.iterative_scan"),
+        ({"metadata_keys": ["k"] * 65}, "METADATA_KEYS", "metadata_keys"),
+        ({"metadata_keys": ["k", ""]}, "METADATA_KEYS", "metadata_keys[1]"),
+        ({"metadata_keys": ["é" * 513]}, "METADATA_KEYS", "metadata_keys[0]"),
+        ({"metadata_keys": ["a\0b"]}, "METADATA_KEYS", "metadata_keys[0]"),
         ({"max_distance": math.nan}, "MAX_DISTANCE", "max_distance"),
         ({"metric": 5}, "METRIC", "metric"),
         ({"metric": -1}, "METRIC", "metric"),
@@ -228,11 +255,17 @@ def hnsw(**fields: int) -> collections_pb.CreateIndexRequest:
     return collections_pb.CreateIndexRequest(collection="docs", hnsw=collections_pb.Hnsw(**fields))
 
 
+def ivfflat(**fields: int) -> collections_pb.CreateIndexRequest:
+    return collections_pb.CreateIndexRequest(collection="docs", ivfflat=collections_pb.IvfFlat(**fields))
+
+
 def test_an_index_has_pgvectors_defaults_unless_set() -> None:
-    assert requests.to_hnsw(hnsw()) == (None, None)
-    assert requests.to_hnsw(hnsw(m=32)) == (32, None)
-    assert requests.to_hnsw(hnsw(m=2, ef_construction=4)) == (2, 4)
-    assert requests.to_hnsw(hnsw(m=100, ef_construction=1000)) == (100, 1000)
+    assert requests.to_index_method(hnsw()) == Hnsw()
+    assert requests.to_index_method(hnsw(m=32)) == Hnsw(m=32)
+    assert requests.to_index_method(hnsw(m=2, ef_construction=4)) == Hnsw(m=2, ef_construction=4)
+    assert requests.to_index_method(hnsw(m=100, ef_construction=1000)) == Hnsw(m=100, ef_construction=1000)
+    assert requests.to_index_method(ivfflat()) == IvfFlat()
+    assert requests.to_index_method(ivfflat(lists=32768)) == IvfFlat(lists=32768)
 
 
 @pytest.mark.parametrize(
@@ -245,13 +278,15 @@ def test_an_index_has_pgvectors_defaults_unless_set() -> None:
         (hnsw(ef_construction=1001), "HNSW_EF_CONSTRUCTION", "hnsw.ef_construction"),
         (hnsw(m=50, ef_construction=99), "HNSW_EF_CONSTRUCTION", "hnsw.ef_construction"),
         (hnsw(m=33), "HNSW_EF_CONSTRUCTION", "hnsw.ef_construction"),
+        (ivfflat(lists=0), "IVFFLAT_LISTS", "ivfflat.lists"),
+        (ivfflat(lists=32769), "IVFFLAT_LISTS", "ivfflat.lists"),
         (hnsw(ef_construction=31), "HNSW_EF_CONSTRUCTION", "hnsw.ef_construction"),
     ],
 )
 def test_a_bad_index_is_refused_by_its_field(
     request_: collections_pb.CreateIndexRequest, reason: str, field: str
 ) -> None:
-    assert refusal(requests.to_hnsw, request_) == (reason, field)
+    assert refusal(requests.to_index_method, request_) == (reason, field)
 
 
 def test_a_filter_keeps_its_shape_and_its_values() -> None:
@@ -364,7 +399,7 @@ def test_a_filter_as_deep_as_protobuf_allows_is_refused_without_descending() -> 
 def test_a_match_has_every_component_of_its_vector(dimension: int) -> None:
     vector = np.random.default_rng(1).standard_normal(dimension).astype(np.float32)
     matches = [Match(id="a", distance=0.25, metadata='{"n": 1}', vector=vector), Match(id="b", distance=math.nan)]
-    response = responses.from_query(QueryResult(matches=matches, complete=True), ROUTE)
+    response = responses.from_query(QueryResult(matches=matches), ROUTE)
     assert np.array_equal(np.array(response.matches[0].vector.values, dtype=np.float32), vector)
     assert (response.matches[0].id, response.matches[0].distance, response.matches[0].metadata) == (
         "a",
@@ -375,6 +410,7 @@ def test_a_match_has_every_component_of_its_vector(dimension: int) -> None:
     assert not response.matches[1].HasField("vector")
     assert response.matches[1].metadata == ""
     assert response.complete
+    assert response.incomplete_reason == vectors_pb.INCOMPLETE_REASON_UNSPECIFIED
 
 
 def test_a_vector_that_is_a_view_with_strides_is_sent_whole() -> None:
@@ -386,10 +422,11 @@ def test_a_vector_that_is_a_view_with_strides_is_sent_whole() -> None:
 
 
 def test_a_response_says_how_it_was_served() -> None:
-    response = responses.from_query(QueryResult(matches=[], complete=False), ROUTE)
+    response = responses.from_query(QueryResult(matches=[], incomplete_reason=IncompleteReason.TIMED_OUT), ROUTE)
     expected = route_pb2.Route(path=route_pb2.ACCESS_PATH_FDW, pods=["docs"], map_revision=7, on_primary=True)
     assert response.route == expected
     assert not response.complete
+    assert response.incomplete_reason == vectors_pb.INCOMPLETE_REASON_TIMED_OUT
 
 
 async def test_a_shard_map_is_sent_in_the_order_of_names() -> None:
@@ -430,5 +467,71 @@ def test_an_index_build_is_told_by_progress_and_then_the_index() -> None:
     progress = responses.from_index_event(IndexProgress(phase="loading", blocks_done=1, blocks_total=2))
     assert progress.WhichOneof("event") == "progress"
     assert (progress.progress.phase, progress.progress.blocks_done, progress.progress.blocks_total) == ("loading", 1, 2)
-    done = responses.from_index_event(Index(name="docs_l2", metric=Metric.L2))
-    assert done.index == collections_pb.Index(name="docs_l2", metric=record_pb2.METRIC_L2)
+    built = Index(name="docs_l2", metric=Metric.L2, method=Hnsw(m=16, ef_construction=64), size_bytes=8192, valid=True)
+    done = responses.from_index_event(built)
+    assert done.index == collections_pb.Index(
+        name="docs_l2", metric="METRIC_L2", hnsw={"m": 16, "ef_construction": 64}, size_bytes=8192, valid=True
+    )
+
+
+def test_an_index_of_another_kind_has_no_metric_and_no_method() -> None:
+    other = responses.from_index(Index(name="by_year", metric=None, method=None, size_bytes=1, valid=False))
+    assert other == collections_pb.Index(name="by_year", size_bytes=1)
+    assert other.WhichOneof("method") is None
+
+
+@pytest.mark.parametrize("name", ["", "x" * 64, "\u00e4" * 32, "a\0b"])
+def test_a_name_that_no_index_or_table_has_is_refused(name: str) -> None:
+    drop = collections_pb.DropIndexRequest(collection="docs", name=name)
+    assert refusal(requests.to_index_name, drop) == ("INDEX_NAME", "name")
+    adopt = collections_pb.AdoptCollectionRequest(pod="alpha", table_name=name)
+    assert refusal(requests.to_table_name, adopt) == ("TABLE_NAME", "table_name")
+
+
+def test_metadata_keys_ask_for_the_metadata_and_count_once() -> None:
+    search = requests.to_search(query(metadata_keys=["b", "a", "b"]), LIMITS)
+    assert search.include_metadata
+    assert search.metadata_keys == ("b", "a")
+
+
+def test_a_search_without_parameters_has_the_defaults() -> None:
+    search = requests.to_search(query(params={"iterative_scan": "ITERATIVE_SCAN_STRICT"}), LIMITS)
+    assert search.params == SearchParams()
+    assert not search.params.limits_scan
+    assert search.metadata_keys == ()
+
+
+def update_metadata(**fields: Any) -> vectors_pb.UpdateMetadataRequest:
+    return vectors_pb.UpdateMetadataRequest(**{"ids": {"ids": ["a"]}, "metadata": '{"a": 1.50}', **fields})
+
+
+def test_an_update_of_metadata_is_taken_as_it_came() -> None:
+    assert requests.to_metadata_update(update_metadata(), LIMITS) == MetadataUpdate(
+        selection=Selection(ids=("a",)), metadata='{"a": 1.50}', mode=UpdateMode.MERGE
+    )
+    by_filter = update_metadata(filter=IS_2012, metadata="{}", mode="UPDATE_MODE_REPLACE")
+    assert requests.to_metadata_update(by_filter, LIMITS) == MetadataUpdate(
+        selection=Selection(filter=Comparison(("year",), Operator.EQ, (2012,))), metadata="{}", mode=UpdateMode.REPLACE
+    )
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason", "field"),
+    [
+        ({"ids": None}, "TARGET_MISSING", "target"),
+        ({"ids": {}}, "ID_COUNT", "ids.ids"),
+        ({"ids": {"ids": ["a"] * 4}}, "ID_COUNT", "ids.ids"),
+        ({"ids": {"ids": ["a", ""]}}, "RECORD_ID", "ids.ids[1]"),
+        ({"metadata": ""}, "METADATA_MISSING", "metadata"),
+        ({"metadata": "[]"}, "METADATA", "metadata"),
+        ({"metadata": '{"a": "\\u0000"}'}, "METADATA", "metadata"),
+        ({"mode": 9}, "UPDATE_MODE", "mode"),
+    ],
+)
+def test_a_bad_update_of_metadata_is_refused_by_its_field(bad: dict[str, Any], reason: str, field: str) -> None:
+    assert refusal(requests.to_metadata_update, update_metadata(**bad), LIMITS) == (reason, field)
+
+
+def test_an_upsert_has_a_mode_that_there_is() -> None:
+    assert [requests.to_upsert_mode(mode) for mode in range(3)] == list(UpsertMode)
+    assert refusal(requests.to_upsert_mode, 3) == ("UPSERT_MODE", "mode")

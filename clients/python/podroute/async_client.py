@@ -28,8 +28,9 @@ from podroute.calls import Call, Page
 from podroute.control_plane import ControlPlane, check_health
 from podroute.data_plane import DataPlane
 from podroute.errors import DeadlineExceeded, Unavailable, from_rpc_error
+from podroute.scans import Scan
 from podroute.upserts import Request, Response, Upserts
-from podroute.values import RecordLike, UpsertManyResult
+from podroute.values import RecordLike, ScannedRecord, UpsertManyResult
 
 A = TypeVar("A", bound=Message)
 T = TypeVar("T")
@@ -80,6 +81,15 @@ def _many(
     return described(method, build, lambda _: UpsertManyResult)
 
 
+def _scanned(
+    build: Callable[Concatenate[Operations, P], Scan],
+) -> Callable[Concatenate[AsyncClient, P], AsyncGenerator[ScannedRecord]]:
+    def method(client: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[ScannedRecord]:
+        return client._scan(build(client._operations, *args, **kwargs))
+
+    return described(method, build, lambda _: GenericAlias(AsyncGenerator, ScannedRecord))
+
+
 async def _each(records: Iterable[RecordLike] | AsyncIterable[RecordLike]) -> AsyncGenerator[RecordLike]:
     if isinstance(records, AsyncIterable):
         async for record in records:
@@ -121,14 +131,21 @@ class AsyncClient(Caller):
     upsert = _unary(DataPlane.upsert)
     upsert_many = _many(DataPlane.upsert_many)
     query = _unary(DataPlane.query)
+    batch_query = _unary(DataPlane.batch_query)
     fetch = _unary(DataPlane.fetch)
     delete = _unary(DataPlane.delete)
     count = _unary(DataPlane.count)
+    update_metadata = _unary(DataPlane.update_metadata)
+    scan = _scanned(DataPlane.scan)
     create_collection = _unary(ControlPlane.create_collection)
     get_collection = _unary(ControlPlane.get_collection)
     list_collections = _paged(ControlPlane.list_collections)
     delete_collection = _unary(ControlPlane.delete_collection)
     create_index = _streamed(ControlPlane.create_index)
+    list_indexes = _unary(ControlPlane.list_indexes)
+    drop_index = _unary(ControlPlane.drop_index)
+    list_adoptable_tables = _unary(ControlPlane.list_adoptable_tables)
+    adopt_collection = _unary(ControlPlane.adopt_collection)
     shard_map = _unary(ControlPlane.shard_map)
     pods = _unary(ControlPlane.pods)
 
@@ -217,6 +234,25 @@ class AsyncClient(Caller):
                 upserts.take(response)
         finally:
             stream.cancel()
+
+    async def _scan(self, scan: Scan) -> AsyncGenerator[ScannedRecord]:
+        end = None if scan.timeout_s is None else time.monotonic() + scan.timeout_s
+        failing_since: float | None = None
+        while True:
+            stream = self._rpc(scan, self._channel().unary_stream)(scan.request, timeout=time_left_s(end))
+            try:
+                async for response in stream:
+                    failing_since = None
+                    for record in scan.take(response):
+                        yield record
+            except grpc.RpcError as error:
+                failing_since = failing_since or time.monotonic()
+                pause_s = scan.pause_s(from_rpc_error(error), time.monotonic() - failing_since)
+            else:
+                return
+            finally:
+                stream.cancel()
+            await asyncio.sleep(pause_s)
 
     async def _streamed(self, call: Call[A, T | None]) -> T:
         found: T | None = None

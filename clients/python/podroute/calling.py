@@ -14,6 +14,7 @@ from podroute.calls import Call
 from podroute.control_plane import ControlPlane
 from podroute.data_plane import DataPlane
 from podroute.errors import DeadlineExceeded, Internal
+from podroute.scans import Scan
 from podroute.service_config import channel_options
 from podroute.upserts import Upserts
 from podroute.values import Path
@@ -64,7 +65,7 @@ class Caller:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._address!r})"
 
-    def _rpc(self, call: Call[Any, Any] | Upserts, make: Callable[..., Any]) -> Any:
+    def _rpc(self, call: Call[Any, Any] | Upserts | Scan, make: Callable[..., Any]) -> Any:
         path = call.method.path
         if path not in self._rpcs:
             self._rpcs[path] = make(path, type(call.request).SerializeToString, call.method.answer.FromString)

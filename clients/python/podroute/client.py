@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
 from types import GenericAlias
@@ -26,8 +26,9 @@ from podroute.calls import Call, Page
 from podroute.control_plane import ControlPlane, check_health
 from podroute.data_plane import DataPlane
 from podroute.errors import DeadlineExceeded, Unavailable, from_rpc_error
+from podroute.scans import Scan
 from podroute.upserts import Request, Response, Upserts
-from podroute.values import Path, UpsertManyResult
+from podroute.values import Path, ScannedRecord, UpsertManyResult
 
 A = TypeVar("A", bound=Message)
 T = TypeVar("T")
@@ -68,6 +69,15 @@ def _many(build: Callable[Concatenate[Operations, P], Upserts]) -> Callable[Conc
     return described(method, build, lambda _: UpsertManyResult)
 
 
+def _scanned(
+    build: Callable[Concatenate[Operations, P], Scan],
+) -> Callable[Concatenate[Client, P], Generator[ScannedRecord]]:
+    def method(client: Client, /, *args: P.args, **kwargs: P.kwargs) -> Generator[ScannedRecord]:
+        return client._scan(build(client._operations, *args, **kwargs))
+
+    return described(method, build, lambda _: GenericAlias(Generator, ScannedRecord))
+
+
 class Client(Caller):
     """A blocking client of one router, or of several behind one name. Threads may share it, processes may not.
 
@@ -99,14 +109,21 @@ class Client(Caller):
     upsert = _unary(DataPlane.upsert)
     upsert_many = _many(DataPlane.upsert_many)
     query = _unary(DataPlane.query)
+    batch_query = _unary(DataPlane.batch_query)
     fetch = _unary(DataPlane.fetch)
     delete = _unary(DataPlane.delete)
     count = _unary(DataPlane.count)
+    update_metadata = _unary(DataPlane.update_metadata)
+    scan = _scanned(DataPlane.scan)
     create_collection = _unary(ControlPlane.create_collection)
     get_collection = _unary(ControlPlane.get_collection)
     list_collections = _paged(ControlPlane.list_collections)
     delete_collection = _unary(ControlPlane.delete_collection)
     create_index = _streamed(ControlPlane.create_index)
+    list_indexes = _unary(ControlPlane.list_indexes)
+    drop_index = _unary(ControlPlane.drop_index)
+    list_adoptable_tables = _unary(ControlPlane.list_adoptable_tables)
+    adopt_collection = _unary(ControlPlane.adopt_collection)
     shard_map = _unary(ControlPlane.shard_map)
     pods = _unary(ControlPlane.pods)
 
@@ -183,6 +200,25 @@ class Client(Caller):
         finally:
             outgoing.put(None)
             stream.cancel()
+
+    def _scan(self, scan: Scan) -> Generator[ScannedRecord]:
+        end = None if scan.timeout_s is None else time.monotonic() + scan.timeout_s
+        failing_since: float | None = None
+        while True:
+            self._check_open()
+            stream = self._rpc(scan, self._channel.unary_stream)(scan.request, timeout=time_left_s(end))
+            try:
+                for response in stream:
+                    failing_since = None
+                    yield from scan.take(response)
+            except grpc.RpcError as error:
+                failing_since = failing_since or time.monotonic()
+                pause_s = scan.pause_s(from_rpc_error(error), time.monotonic() - failing_since)
+            else:
+                return
+            finally:
+                stream.cancel()
+            time.sleep(pause_s)
 
     def _streamed(self, call: Call[A, T | None]) -> T:
         self._check_open()

@@ -6,14 +6,24 @@ from collections.abc import Callable
 
 from google.protobuf.wrappers_pb2 import Int32Value, StringValue
 
-from podroute import messages
+from podroute import index_messages, messages
 from podroute.calls import Call, Defaults, Method, Page
 from podroute.v1 import collection_service_pb2 as collections
 from podroute.v1 import shard_map_service_pb2 as shard_maps
-from podroute.values import Collection, Index, IndexProgress, Metric, Pod, ShardMap
+from podroute.values import (
+    AdoptableTable,
+    AdoptedCollection,
+    Collection,
+    Index,
+    IndexMethod,
+    IndexProgress,
+    Metric,
+    Pod,
+    ShardMap,
+)
 
 INDEX_TIMEOUT_S = 3600.0
-"""Deadline of an index build, where the call sets none."""
+"""Deadline of building or dropping an index, where the call sets none."""
 
 _SERVING = 1
 
@@ -22,6 +32,12 @@ GET_COLLECTION = Method("/podroute.v1.CollectionService/GetCollection", collecti
 LIST_COLLECTIONS = Method("/podroute.v1.CollectionService/ListCollections", collections.ListCollectionsResponse)
 DELETE_COLLECTION = Method("/podroute.v1.CollectionService/DeleteCollection", collections.DeleteCollectionResponse)
 CREATE_INDEX = Method("/podroute.v1.CollectionService/CreateIndex", collections.CreateIndexResponse)
+LIST_INDEXES = Method("/podroute.v1.CollectionService/ListIndexes", collections.ListIndexesResponse)
+DROP_INDEX = Method("/podroute.v1.CollectionService/DropIndex", collections.DropIndexResponse)
+LIST_ADOPTABLE_TABLES = Method(
+    "/podroute.v1.CollectionService/ListAdoptableTables", collections.ListAdoptableTablesResponse
+)
+ADOPT_COLLECTION = Method("/podroute.v1.CollectionService/AdoptCollection", collections.AdoptCollectionResponse)
 GET_SHARD_MAP = Method("/podroute.v1.ShardMapService/GetShardMap", shard_maps.GetShardMapResponse)
 LIST_PODS = Method("/podroute.v1.ShardMapService/ListPods", shard_maps.ListPodsResponse)
 # HealthCheckRequest and HealthCheckResponse have these bytes on the wire, and grpcio-health-checking is not needed.
@@ -29,7 +45,7 @@ CHECK_HEALTH = Method("/grpc.health.v1.Health/Check", Int32Value)
 
 
 class ControlPlane(Defaults):
-    """Makes, lists, indexes and deletes collections, and shows what the router routes by."""
+    """Makes, adopts, lists, indexes and deletes collections, and shows what the router routes by."""
 
     __slots__ = ()
 
@@ -116,40 +132,122 @@ class ControlPlane(Defaults):
         self,
         collection: str,
         *,
+        method: IndexMethod = "hnsw",
         metric: Metric | None = None,
         m: int | None = None,
         ef_construction: int | None = None,
+        lists: int | None = None,
+        replace: bool = False,
         on_progress: Callable[[IndexProgress], None] | None = None,
         timeout: float | None = None,
     ) -> Call[collections.CreateIndexResponse, Index | None]:
-        """Builds an HNSW index while writes go on, and returns it once it serves queries.
+        """Builds an index while writes go on, and returns it once it serves queries.
 
         Args:
             collection: the collection's name.
+            method: `hnsw`, or `ivfflat`, which builds faster and finds less.
             metric: the metric that the index serves; default: the collection's.
-            m: links a node, 2 to 100; default: 16.
-            ef_construction: size of the candidate list, 4 to 1000 and at least 2 * m; default: 64.
+            m: HNSW: links a node, 2 to 100; default: 16.
+            ef_construction: HNSW: size of the candidate list, 4 to 1000 and at least 2 * m; default: 64.
+            lists: IVFFlat: lists that vectors are divided into, 1 to 32768; default: by the number of records.
+            replace: build anew, and then take the place of the indexes of this metric, which serve until then.
             on_progress: called about once a second with how far the build is. What it raises ends the build.
             timeout: seconds; default: an hour. A caller that goes away ends the build.
         """
 
         def event(answer: collections.CreateIndexResponse) -> Index | None:
-            found = messages.index_event(answer)
+            found = index_messages.index_event(answer)
             if isinstance(found, IndexProgress) and on_progress is not None:
                 on_progress(found)
             return found if isinstance(found, Index) else None
 
         with messages.refusing("create_index"):
             request = collections.CreateIndexRequest(
-                collection=collection,
-                hnsw=collections.Hnsw(m=m, ef_construction=ef_construction),
-                metric=messages.metric_value(metric),
+                collection=collection, metric=messages.metric_value(metric), replace=replace
             )
+            index_messages.set_index_method(request, method, m, ef_construction, lists)
         return Call(
             method=CREATE_INDEX,
             request=request,
             decode=event,
             timeout_s=INDEX_TIMEOUT_S if timeout is None else timeout,
+        )
+
+    def list_indexes(
+        self, collection: str, *, timeout: float | None = None
+    ) -> Call[collections.ListIndexesResponse, tuple[Index, ...]]:
+        """The collection's indexes by name, without those of constraints, such as the primary key."""
+        with messages.refusing("collection"):
+            request = collections.ListIndexesRequest(collection=collection)
+        return Call(
+            method=LIST_INDEXES,
+            request=request,
+            decode=lambda answer: tuple(index_messages.index(each) for each in answer.indexes),
+            timeout_s=self._timeout_s(timeout),
+        )
+
+    def drop_index(
+        self, collection: str, name: str, *, timeout: float | None = None
+    ) -> Call[collections.DropIndexResponse, None]:
+        """Drops an index while reads and writes go on.
+
+        Args:
+            collection: the collection's name.
+            name: the index's, as `list_indexes` gives it.
+            timeout: seconds; default: an hour, as transactions that are open have to end first.
+        """
+        with messages.refusing("drop_index"):
+            request = collections.DropIndexRequest(collection=collection, name=name)
+        return Call(
+            method=DROP_INDEX,
+            request=request,
+            decode=lambda _: None,
+            timeout_s=INDEX_TIMEOUT_S if timeout is None else timeout,
+        )
+
+    def list_adoptable_tables(
+        self, pod: str, *, timeout: float | None = None
+    ) -> Call[collections.ListAdoptableTablesResponse, tuple[AdoptableTable, ...]]:
+        """The pod's tables that are no collections yet, by name, with what keeps each from being adopted."""
+        with messages.refusing("pod"):
+            request = collections.ListAdoptableTablesRequest(pod=pod)
+        return Call(
+            method=LIST_ADOPTABLE_TABLES,
+            request=request,
+            decode=lambda answer: tuple(index_messages.adoptable_table(each) for each in answer.tables),
+            timeout_s=self._timeout_s(timeout),
+        )
+
+    def adopt_collection(
+        self,
+        pod: str,
+        table_name: str,
+        *,
+        name: str | None = None,
+        metric: Metric | None = None,
+        dry_run: bool = False,
+        timeout: float | None = None,
+    ) -> Call[collections.AdoptCollectionResponse, AdoptedCollection]:
+        """Makes a table of the vecs layout a collection. Nothing is copied, and vecs can go on using the table.
+
+        Args:
+            pod: the pod's name.
+            table_name: the table's, in the schema `vecs`.
+            name: the collection's; default: the table's.
+            metric: the metric of queries that name none; default: that of the table's indexes, where they agree on
+                one, else cosine.
+            dry_run: only find out; findings that block are then no error.
+            timeout: seconds; default: the client's.
+        """
+        with messages.refusing("adopt_collection"):
+            request = collections.AdoptCollectionRequest(
+                pod=pod, table_name=table_name, name=name, metric=messages.metric_value(metric), dry_run=dry_run
+            )
+        return Call(
+            method=ADOPT_COLLECTION,
+            request=request,
+            decode=index_messages.adopted_collection,
+            timeout_s=self._timeout_s(timeout),
         )
 
     def shard_map(self, *, timeout: float | None = None) -> Call[shard_maps.GetShardMapResponse, ShardMap]:

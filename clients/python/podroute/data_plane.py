@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from dataclasses import fields
+from typing import Any, cast
 
 from podroute import messages
 from podroute.calls import Call, Defaults, Method
-from podroute.errors import InvalidArgument
+from podroute.errors import Error, InvalidArgument
 from podroute.filters import FilterDict, to_filter
+from podroute.queries import Query
+from podroute.scans import DEFAULT_PAGE, Scan
 from podroute.upserts import DEFAULT_BATCH, DEFAULT_PATIENCE_S, MAX_BATCH_RECORDS, Upserts
 from podroute.v1 import filter_pb2
 from podroute.v1 import vector_service_pb2 as vectors
@@ -15,10 +19,14 @@ from podroute.values import (
     CountResult,
     DeleteResult,
     FetchResult,
+    IterativeScan,
     Metric,
     Path,
     QueryResult,
     RecordLike,
+    UpdateMetadataResult,
+    UpdateMode,
+    UpsertMode,
     UpsertResult,
     VectorLike,
 )
@@ -26,9 +34,12 @@ from podroute.values import (
 UPSERT = Method("/podroute.v1.VectorService/Upsert", vectors.UpsertResponse)
 UPSERT_STREAM = Method("/podroute.v1.VectorService/UpsertStream", vectors.UpsertStreamResponse)
 QUERY = Method("/podroute.v1.VectorService/Query", vectors.QueryResponse)
+BATCH_QUERY = Method("/podroute.v1.VectorService/BatchQuery", vectors.BatchQueryResponse)
 FETCH = Method("/podroute.v1.VectorService/Fetch", vectors.FetchResponse)
 DELETE = Method("/podroute.v1.VectorService/Delete", vectors.DeleteResponse)
 COUNT = Method("/podroute.v1.VectorService/Count", vectors.CountResponse)
+UPDATE_METADATA = Method("/podroute.v1.VectorService/UpdateMetadata", vectors.UpdateMetadataResponse)
+SCAN = Method("/podroute.v1.VectorService/Scan", vectors.ScanResponse)
 
 
 class DataPlane(Defaults):
@@ -41,6 +52,7 @@ class DataPlane(Defaults):
         collection: str,
         records: Iterable[RecordLike],
         *,
+        mode: UpsertMode = "replace",
         path: Path | None = None,
         timeout: float | None = None,
     ) -> Call[vectors.UpsertResponse, UpsertResult]:
@@ -49,12 +61,15 @@ class DataPlane(Defaults):
         Args:
             collection: the collection's name.
             records: 1 to 10000 records or tuples (id, vector, metadata). Where an id stands twice, the last one wins.
+            mode: insert_only leaves records that exist as they are, update_only leaves out ids that no record has.
             path: the access path; default: the client's.
             timeout: seconds; default: the client's.
         """
         found = messages.record_messages(records)
         with messages.refusing("upsert"):
-            request = vectors.UpsertRequest(collection=collection, records=found, path=self._path(path))
+            request = vectors.UpsertRequest(
+                collection=collection, records=found, path=self._path(path), mode=messages.upsert_mode_value(mode)
+            )
         return Call(
             method=UPSERT,
             request=request,
@@ -68,6 +83,7 @@ class DataPlane(Defaults):
         records: Iterable[RecordLike] | AsyncIterable[RecordLike],
         *,
         batch: int = DEFAULT_BATCH,
+        mode: UpsertMode = "replace",
         path: Path | None = None,
         timeout: float | None = None,
         patience: float = DEFAULT_PATIENCE_S,
@@ -85,6 +101,7 @@ class DataPlane(Defaults):
             collection: the collection's name.
             records: records or tuples (id, vector, metadata). The AsyncClient takes asynchronous iterables as well.
             batch: most records in a batch, 1 to 10000; one of 512 KiB is sent however few its records.
+            mode: insert_only leaves records that exist as they are, update_only leaves out ids that no record has.
             path: the access path; default: the client's.
             timeout: seconds for all of it; default: no bound.
             patience: seconds without an acknowledgement after which an unavailable router or pod is an error.
@@ -93,7 +110,9 @@ class DataPlane(Defaults):
         if not isinstance(batch, int) or not 1 <= batch <= MAX_BATCH_RECORDS:
             raise InvalidArgument.at("batch", f"must be 1 to {MAX_BATCH_RECORDS}", "RECORD_COUNT")
         with messages.refusing("upsert_many"):
-            first = vectors.UpsertStreamRequest(collection=collection, path=self._path(path))
+            first = vectors.UpsertStreamRequest(
+                collection=collection, path=self._path(path), mode=messages.upsert_mode_value(mode)
+            )
         return Upserts(
             method=UPSERT_STREAM,
             request=first,
@@ -115,8 +134,12 @@ class DataPlane(Defaults):
         metric: Metric | None = None,
         exact: bool = False,
         ef_search: int | None = None,
+        probes: int | None = None,
+        iterative_scan: IterativeScan | None = None,
+        max_scan_tuples: int | None = None,
         max_distance: float | None = None,
         include_metadata: bool = False,
+        metadata_keys: Iterable[str] | None = None,
         include_vector: bool = False,
         path: Path | None = None,
         timeout: float | None = None,
@@ -132,8 +155,14 @@ class DataPlane(Defaults):
             metric: default: the collection's. An index of another metric does not serve it.
             exact: read every record instead of an index.
             ef_search: size of the HNSW candidate list, 1 to 1000; default: the pod's setting.
+            probes: lists of an IVFFlat index searched at first, 1 to 32768; default: the pod's setting.
+            iterative_scan: how an index scan goes on where its first candidates hold too few matches: ``off`` (it does
+                not), ``strict`` or ``relaxed`` (in exact or in about the order of the distance). Default: strict.
+            max_scan_tuples: about how many records an HNSW scan looks at before it ends, whether or not matches are
+                missing.
             max_distance: leave out matches that are farther, in the metric's unit.
             include_metadata: return each match's metadata.
+            metadata_keys: return only these top-level keys of it, 1 to 64, as far as it has them.
             include_vector: return each match's vector.
             path: the access path; default: the client's.
             timeout: seconds; default: the client's.
@@ -148,13 +177,51 @@ class DataPlane(Defaults):
                 limit=limit,
                 filter=_filter(filter),
                 metric=messages.metric_value(metric),
-                params=vectors.SearchParams(exact=exact, ef_search=ef_search),
+                params=vectors.SearchParams(
+                    exact=exact,
+                    ef_search=ef_search,
+                    probes=probes,
+                    iterative_scan=messages.iterative_scan_value(iterative_scan),
+                    max_scan_tuples=max_scan_tuples,
+                ),
                 max_distance=max_distance,
                 include_metadata=include_metadata,
+                metadata_keys=None if metadata_keys is None else messages.key_list(metadata_keys),
                 include_vector=include_vector,
                 path=self._path(path),
             )
         return Call(method=QUERY, request=request, decode=messages.query_result, timeout_s=self._timeout_s(timeout))
+
+    def batch_query(
+        self, queries: Iterable[Query], *, timeout: float | None = None
+    ) -> Call[vectors.BatchQueryResponse, tuple[QueryResult | Error, ...]]:
+        """Runs many queries in one call, a few at a time; what became of each comes in their order.
+
+        A query that fails does not touch the others: its `podroute.Error` stands in place of its result, and is not
+        raised. Those that are not done shortly before the deadline end as DeadlineExceeded.
+
+        Args:
+            queries: 1 to 100 queries, of any collections.
+            timeout: seconds for all of them; default: the client's.
+        """
+        with messages.refusing("queries"):
+            requests = [self._request(f"queries[{i}]", query) for i, query in enumerate(queries)]
+        return Call(
+            method=BATCH_QUERY,
+            request=vectors.BatchQueryRequest(queries=requests),
+            decode=messages.batch_query_result,
+            timeout_s=self._timeout_s(timeout),
+        )
+
+    def _request(self, field: str, query: Query) -> vectors.QueryRequest:
+        if not isinstance(query, Query):
+            raise InvalidArgument.at(field, "must be a podroute.Query", "ARGUMENT_TYPE")
+        arguments = {each.name: getattr(query, each.name) for each in fields(Query)}
+        try:
+            return cast("vectors.QueryRequest", self.query(**arguments).request)
+        except InvalidArgument as error:
+            [violation] = error.violations
+            raise type(error).at(f"{field}.{violation.field}", violation.description, error.reason) from error
 
     def fetch(
         self, collection: str, ids: Iterable[str], *, path: Path | None = None, timeout: float | None = None
@@ -219,6 +286,85 @@ class DataPlane(Defaults):
         with messages.refusing("count"):
             request = vectors.CountRequest(collection=collection, filter=_filter(filter), path=self._path(path))
         return Call(method=COUNT, request=request, decode=messages.count_result, timeout_s=self._timeout_s(timeout))
+
+    def update_metadata(
+        self,
+        collection: str,
+        metadata: Mapping[str, Any],
+        *,
+        ids: Iterable[str] | None = None,
+        filter: FilterDict | None = None,
+        mode: UpdateMode = "merge",
+        path: Path | None = None,
+        timeout: float | None = None,
+    ) -> Call[vectors.UpdateMetadataResponse, UpdateMetadataResult]:
+        """Changes the metadata of records, and not their vectors, in one transaction.
+
+        Args:
+            collection: the collection's name.
+            metadata: a JSON object.
+            ids: 1 to 10000 ids; an id that no record has is passed over.
+            filter: in its place: the records that match before the change; see `podroute.filters`.
+            mode: merge sets the top-level keys and leaves the others, replace replaces all of the metadata.
+            path: the access path; default: the client's.
+            timeout: seconds; default: the client's.
+        """
+        if (ids is None) == (filter is None):
+            raise InvalidArgument.at("target", "give either ids or a filter", "TARGET")
+        text = messages.metadata_text(metadata, "metadata") or "{}"
+        with messages.refusing("update_metadata"):
+            request = vectors.UpdateMetadataRequest(
+                collection=collection,
+                ids=None if ids is None else vectors.IdList(ids=messages.id_list(ids)),
+                filter=_filter(filter),
+                metadata=text,
+                mode=messages.update_mode_value(mode),
+                path=self._path(path),
+            )
+        return Call(
+            method=UPDATE_METADATA,
+            request=request,
+            decode=messages.update_metadata_result,
+            timeout_s=self._timeout_s(timeout),
+        )
+
+    def scan(
+        self,
+        collection: str,
+        *,
+        filter: FilterDict | None = None,
+        include_metadata: bool = False,
+        include_vector: bool = False,
+        page_size: int = DEFAULT_PAGE,
+        path: Path | None = None,
+        timeout: float | None = None,
+        patience: float = DEFAULT_PATIENCE_S,
+    ) -> Scan:
+        """Reads all records, or those that match, in code-point order of their ids.
+
+        They are read as they are taken, about a page ahead, and a record that is there all the time comes exactly once.
+        Where the router or the pod goes away, the scan goes on after the last record that came.
+
+        Args:
+            collection: the collection's name.
+            filter: only records that match; see `podroute.filters`.
+            include_metadata: return each record's metadata.
+            include_vector: return each record's vector.
+            page_size: most records that are sent together, 1 to 1000.
+            path: the access path; default: the client's.
+            timeout: seconds for all of it, which the caller's own work counts in; default: no bound.
+            patience: seconds without a record after which an unavailable router or pod is an error.
+        """
+        with messages.refusing("scan"):
+            request = vectors.ScanRequest(
+                collection=collection,
+                filter=_filter(filter),
+                page_size=page_size,
+                include_metadata=include_metadata,
+                include_vector=include_vector,
+                path=self._path(path),
+            )
+        return Scan(method=SCAN, request=request, timeout_s=timeout, patience_s=patience)
 
 
 def _filter(spec: FilterDict | None) -> filter_pb2.Filter | None:

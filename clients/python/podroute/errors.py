@@ -170,6 +170,7 @@ class Internal(Error):
     code = grpc.StatusCode.INTERNAL
 
 
+_CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 _BY_CODE: dict[grpc.StatusCode, type[Error]] = {kind.code: kind for kind in Error.__subclasses__()}
 
 
@@ -177,6 +178,14 @@ def from_rpc_error(error: grpc.RpcError) -> Error:
     """The exception that tells of a failed gRPC call, made by grpc or by grpc.aio."""
     code = error.code()
     failure = from_status(code, error.details() or "", _status(error))
+    failure.code = code
+    return failure
+
+
+def from_result_status(status: status_pb2.Status) -> Error:
+    """The exception for the status of one result among others; `code` is UNKNOWN where gRPC has no such code."""
+    code = _CODES.get(status.code, grpc.StatusCode.UNKNOWN)
+    failure = from_status(code, status.message, status)
     failure.code = code
     return failure
 

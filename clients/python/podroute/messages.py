@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-from podroute.errors import Internal, InvalidArgument
+from podroute.errors import Error, Internal, InvalidArgument, from_result_status
 from podroute.v1 import collection_service_pb2 as collections
 from podroute.v1 import record_pb2, route_pb2
 from podroute.v1 import shard_map_service_pb2 as shard_maps
@@ -18,8 +18,8 @@ from podroute.values import (
     CountResult,
     DeleteResult,
     FetchResult,
-    Index,
-    IndexProgress,
+    IncompleteReason,
+    IterativeScan,
     Match,
     Metric,
     Path,
@@ -30,8 +30,12 @@ from podroute.values import (
     Record,
     RecordLike,
     Route,
+    ScannedRecord,
     ShardMap,
     Unknown,
+    UpdateMetadataResult,
+    UpdateMode,
+    UpsertMode,
     UpsertResult,
     VectorLike,
     components,
@@ -47,6 +51,24 @@ _METRICS: dict[Metric, record_pb2.Metric] = {
     "l2": record_pb2.METRIC_L2,
     "inner_product": record_pb2.METRIC_INNER_PRODUCT,
     "l1": record_pb2.METRIC_L1,
+}
+_ITERATIVE_SCANS: dict[IterativeScan, vectors.IterativeScan] = {
+    "off": vectors.ITERATIVE_SCAN_OFF,
+    "strict": vectors.ITERATIVE_SCAN_STRICT,
+    "relaxed": vectors.ITERATIVE_SCAN_RELAXED,
+}
+_INCOMPLETE_REASONS: dict[int, IncompleteReason] = {
+    vectors.INCOMPLETE_REASON_TIMED_OUT: "timed_out",
+    vectors.INCOMPLETE_REASON_SCAN_LIMITED: "scan_limited",
+}
+_UPSERT_MODES: dict[UpsertMode, vectors.UpsertMode] = {
+    "replace": vectors.UPSERT_MODE_UNSPECIFIED,
+    "insert_only": vectors.UPSERT_MODE_INSERT_ONLY,
+    "update_only": vectors.UPSERT_MODE_UPDATE_ONLY,
+}
+_UPDATE_MODES: dict[UpdateMode, vectors.UpdateMode] = {
+    "merge": vectors.UPDATE_MODE_MERGE,
+    "replace": vectors.UPDATE_MODE_REPLACE,
 }
 _VALUES_TAG = bytes([record_pb2.Vector.DESCRIPTOR.fields_by_name["values"].number << 3 | 2])
 _METRIC_NAMES: dict[int, Metric] = {value: name for name, value in _METRICS.items()}
@@ -83,6 +105,29 @@ def metric_value(metric: Metric | None) -> record_pb2.Metric:
     if metric not in _METRICS:
         raise InvalidArgument.at("metric", f"must be one of {', '.join(_METRICS)}", "METRIC")
     return _METRICS[metric]
+
+
+def iterative_scan_value(iterative_scan: IterativeScan | None) -> vectors.IterativeScan:
+    """The way to scan on of a name, None being the default; raises InvalidArgument for any other word."""
+    if iterative_scan is None:
+        return vectors.ITERATIVE_SCAN_UNSPECIFIED
+    if iterative_scan not in _ITERATIVE_SCANS:
+        raise InvalidArgument.at("iterative_scan", f"must be one of {', '.join(_ITERATIVE_SCANS)}", "ITERATIVE_SCAN")
+    return _ITERATIVE_SCANS[iterative_scan]
+
+
+def upsert_mode_value(mode: UpsertMode) -> vectors.UpsertMode:
+    """The mode of a name; raises InvalidArgument for any other word."""
+    if mode not in _UPSERT_MODES:
+        raise InvalidArgument.at("mode", f"must be one of {', '.join(_UPSERT_MODES)}", "UPSERT_MODE")
+    return _UPSERT_MODES[mode]
+
+
+def update_mode_value(mode: UpdateMode) -> vectors.UpdateMode:
+    """The mode of a name; raises InvalidArgument for any other word."""
+    if mode not in _UPDATE_MODES:
+        raise InvalidArgument.at("mode", f"must be one of {', '.join(_UPDATE_MODES)}", "UPDATE_MODE")
+    return _UPDATE_MODES[mode]
 
 
 def vector_message(vector: VectorLike, field: str = "vector") -> record_pb2.Vector:
@@ -178,6 +223,14 @@ def id_list(ids: Iterable[str]) -> list[str]:
     return found
 
 
+def key_list(keys: Iterable[str]) -> list[str]:
+    """Keys of the metadata; raises InvalidArgument where there are none, and for what is no sequence of strings."""
+    found = [keys] if isinstance(keys, (str, bytes)) else list(keys)
+    if not found or found == [keys] or not all(isinstance(each, str) for each in found):
+        raise InvalidArgument.at("metadata_keys", "must be a sequence of strings, with one at least", "METADATA_KEYS")
+    return found
+
+
 def route(message: route_pb2.Route) -> Route:
     """The way a call was served."""
     return Route(
@@ -207,6 +260,20 @@ def delete_result(message: vectors.DeleteResponse) -> DeleteResult:
     return DeleteResult(deleted_count=message.deleted_count, route=route(message.route))
 
 
+def update_metadata_result(message: vectors.UpdateMetadataResponse) -> UpdateMetadataResult:
+    """How many records were updated."""
+    return UpdateMetadataResult(updated_count=message.updated_count, route=route(message.route))
+
+
+def scanned_record(message: record_pb2.Record) -> ScannedRecord:
+    """One record of a scan."""
+    return ScannedRecord(
+        id=message.id,
+        metadata=_metadata(message.metadata, message.id) if message.metadata else None,
+        vector=message.vector.values[:] if message.HasField("vector") else None,
+    )
+
+
 def count_result(message: vectors.CountResponse) -> CountResult:
     """How many records there are."""
     return CountResult(count=message.count, route=route(message.route))
@@ -215,8 +282,32 @@ def count_result(message: vectors.CountResponse) -> CountResult:
 def query_result(message: vectors.QueryResponse) -> QueryResult:
     """Matches, in the router's order."""
     return QueryResult(
-        matches=tuple(_match(each) for each in message.matches), route=route(message.route), complete=message.complete
+        matches=tuple(_match(each) for each in message.matches),
+        route=route(message.route),
+        complete=message.complete,
+        incomplete_reason=_incomplete_reason(message.incomplete_reason),
     )
+
+
+def _incomplete_reason(value: int) -> IncompleteReason | Unknown | None:
+    return _INCOMPLETE_REASONS.get(value, "unknown") if value else None
+
+
+def batch_query_result(message: vectors.BatchQueryResponse) -> tuple[QueryResult | Error, ...]:
+    """What became of each query, in their order."""
+    return tuple(_outcome(each) for each in message.results)
+
+
+def _outcome(message: vectors.BatchQueryResult) -> QueryResult | Error:
+    match message.WhichOneof("outcome"):
+        case "response":
+            try:
+                return query_result(message.response)
+            except Internal as error:  # metadata that Python cannot read
+                return error
+        case "error":
+            return from_result_status(message.error)
+    return Internal("the router says nothing of this query", reason="OUTCOME_MISSING")
 
 
 def _match(message: record_pb2.Match) -> Match:
@@ -244,7 +335,8 @@ def _metadata(text: str, record_id: str) -> dict[str, Any]:
     return metadata
 
 
-def _metric(value: int) -> Metric | Unknown:
+def metric_name(value: int) -> Metric | Unknown:
+    """The name of a metric."""
     return _METRIC_NAMES.get(value, "unknown")
 
 
@@ -254,7 +346,7 @@ def collection(message: collections.Collection) -> Collection:
     return Collection(
         name=message.name,
         dimension=message.dimension,
-        metric=_metric(message.metric),
+        metric=metric_name(message.metric),
         placement=Placement(
             pod=placement.pod,
             table_schema=placement.table_schema,
@@ -262,19 +354,6 @@ def collection(message: collections.Collection) -> Collection:
             generation=placement.generation,
         ),
     )
-
-
-def index_event(message: collections.CreateIndexResponse) -> IndexProgress | Index | None:
-    """What a build tells; None for an event that this client does not know."""
-    match message.WhichOneof("event"):
-        case "progress":
-            progress = message.progress
-            return IndexProgress(
-                phase=progress.phase, blocks_done=progress.blocks_done, blocks_total=progress.blocks_total
-            )
-        case "index":
-            return Index(name=message.index.name, metric=_metric(message.index.metric))
-    return None
 
 
 def shard_map(message: shard_maps.ShardMap) -> ShardMap:

@@ -39,7 +39,7 @@ class Upserts:
 
     Args:
         method: the RPC.
-        request: what every batch has beside its records: collection and path.
+        request: what every batch has beside its records: collection, path and mode.
         records: what to write; the client iterates over it.
         batch: most records in a batch.
         timeout_s: for all of it; None: no bound.
@@ -103,6 +103,7 @@ class Upserts:
             collection=self.request.collection,
             records=self._filling,
             path=self.request.path,
+            mode=self.request.mode,
             sequence=self._sequence,
         )
         self._filling, self._filling_bytes = [], 0
@@ -135,7 +136,7 @@ class Upserts:
             failing_s: seconds since the first failure after the last acknowledgement.
         """
         pause_s = max(self._pause_s, error.retry_after_s or 0.0)
-        if not _may_resume(error, self.timeout_s) or failing_s + pause_s > self.patience_s:
+        if not may_resume(error, self.timeout_s) or failing_s + pause_s > self.patience_s:
             error.metadata["acknowledged"] = str(self.acknowledged)
             raise error
         self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
@@ -148,7 +149,8 @@ class Upserts:
         return UpsertManyResult(record_count=self.acknowledged, route=messages.route(self._route))
 
 
-def _may_resume(error: Error, timeout_s: float | None) -> bool:
+def may_resume(error: Error, timeout_s: float | None) -> bool:
+    """Whether a new stream may get on with what an error ended; timeout_s: the caller's for all of it."""
     if isinstance(error, DeadlineExceeded):  # the router's own bound on a stream, where the caller set none
         return error.reason == "STREAM_DEADLINE" and timeout_s is None
     if isinstance(error, ResourceExhausted):  # the pod is busy

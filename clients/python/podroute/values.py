@@ -12,8 +12,18 @@ Path: TypeAlias = Literal["auto", "direct", "fdw"]
 Metric: TypeAlias = Literal["cosine", "l2", "inner_product", "l1"]
 """How the distance between two vectors is measured, as pgvector defines it."""
 
+IndexMethod: TypeAlias = Literal["hnsw", "ivfflat"]
+"""The kind of an index."""
+
 Unknown: TypeAlias = Literal["unknown"]
 """What a newer router says in words that this client does not have."""
+
+IterativeScan: TypeAlias = Literal["off", "strict", "relaxed"]
+"""How an index scan goes on where its first candidates hold fewer than `limit` matches: not at all, in exact, or in
+about the order of the distance."""
+
+IncompleteReason: TypeAlias = Literal["timed_out", "scan_limited"]
+"""Why a query may have missed matches."""
 
 PodState: TypeAlias = Literal["unknown", "serving", "unreachable", "unconfigured"]
 """What the router knows of a pod; unconfigured: it has no address for it."""
@@ -92,11 +102,15 @@ class Match:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueryResult:
-    """Matches, nearest first. `complete` is False where fewer than `limit` came and more may exist."""
+    """Matches, nearest first. `complete` is False where fewer than `limit` were found and more may exist.
+
+    `incomplete_reason` says why: `timed_out`, or `scan_limited` by `iterative_scan` or `max_scan_tuples` of the query.
+    """
 
     matches: tuple[Match, ...]
     route: Route
     complete: bool
+    incomplete_reason: IncompleteReason | Unknown | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +124,7 @@ class FetchResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpsertResult:
-    """How many records were written: the distinct ids of the request."""
+    """How many records were written: the distinct ids of the request, as far as its mode lets them be written."""
 
     upserted_count: int
     route: Route
@@ -118,10 +132,37 @@ class UpsertResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpsertManyResult:
-    """How many records were taken and are stored, and the way that the last of them went."""
+    """How many records were acknowledged, and the way that the last of them went.
+
+    All of them are stored, but for those that a mode leaves out.
+    """
 
     record_count: int
     route: Route
+
+
+UpsertMode: TypeAlias = Literal["replace", "insert_only", "update_only"]
+"""Which records an upsert writes: all, those whose ids are new, or those whose ids exist."""
+
+UpdateMode: TypeAlias = Literal["merge", "replace"]
+"""What becomes of the metadata that a record has: its top-level keys are set, or all of it is replaced."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateMetadataResult:
+    """How many records were updated, those included whose metadata was so already."""
+
+    updated_count: int
+    route: Route
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScannedRecord:
+    """One record of a scan. `metadata` and `vector` are None unless they were asked for."""
+
+    id: str
+    metadata: dict[str, Any] | None = None
+    vector: list[float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,10 +212,48 @@ class IndexProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
-    """An index that serves queries of its metric."""
+    """An index of a collection, with the parameters that its method has; `unknown` where it is of another kind.
+
+    `size_bytes`: on the pod's disk. `valid`: it serves queries; else its build goes on, or was cut off.
+    """
 
     name: str
     metric: Metric | Unknown
+    method: IndexMethod | Unknown
+    m: int | None = None
+    ef_construction: int | None = None
+    lists: int | None = None
+    size_bytes: int
+    valid: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What an administrator should know of a table. `blocking`: it cannot be adopted as it is."""
+
+    reason: str
+    message: str
+    blocking: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdoptableTable:
+    """A table that is no collection yet; `dimension` is 0 where it has no column that says so."""
+
+    table_name: str
+    dimension: int
+    record_estimate: int
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdoptedCollection:
+    """A collection that was a table, or would be: what a dry run finds has generation 0."""
+
+    collection: Collection
+    record_estimate: int
+    indexes: tuple[Index, ...]
+    findings: tuple[Finding, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

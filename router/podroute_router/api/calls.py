@@ -87,6 +87,7 @@ class Method:
                 request = log.request = self._parse(payload)
                 async with aclosing(run(request, deadline)) as responses:
                     async for response in responses:
+                        log.response = response
                         yield self._serialize(response)
             except CancelledError as error:
                 _tell_cancelled(log, deadline, error)

@@ -65,7 +65,7 @@ class PlainQueries:
         matches = await prepared.query.run(components, deadline)
         if matches is None:
             return None
-        return responses.from_matches(nearest_first(matches), known.route, complete=True)
+        return responses.from_matches(nearest_first(matches), known.route)
 
     def learn(self, request: vector_service_pb2.QueryRequest, search: Search, path: AccessPath) -> None:
         """A request was served the ordinary way."""
@@ -86,7 +86,7 @@ class PlainQueries:
 def _kind(request: vector_service_pb2.QueryRequest) -> Kind | None:
     """None where more is asked for than the nearest records to a vector."""
     has = request.HasField
-    if not has("vector") or has("filter") or has("max_distance") or request.include_vector:
+    if not has("vector") or has("filter") or has("max_distance") or request.include_vector or request.metadata_keys:
         return None
     if has("params") and request.params.ByteSize():
         return None

@@ -14,15 +14,37 @@ from podroute.v1 import collection_service_pb2, record_pb2, route_pb2, vector_se
 
 from podroute_router.api.filter_requests import to_filter
 from podroute_router.config import Limits
-from podroute_router.domain import AccessPath, Metric, Record, Search, SearchParams, Selection, Vector
+from podroute_router.domain import (
+    AccessPath,
+    Hnsw,
+    IndexMethod,
+    IterativeScan,
+    IvfFlat,
+    MetadataUpdate,
+    Metric,
+    Record,
+    Search,
+    SearchParams,
+    Selection,
+    UpdateMode,
+    UpsertMode,
+    Vector,
+)
 from podroute_router.errors import InvalidArgument
 from podroute_router.metadata import check_metadata
 from podroute_router.names import check_pod_name, check_record_id
 
 MAX_DIMENSION = 16_000
 MAX_EF_SEARCH = 1000
+MAX_PROBES = 32_768
+MAX_SCAN_TUPLES = 2**31 - 1
+MAX_METADATA_KEYS = 64
+MAX_METADATA_KEY_BYTES = 1024
 MAX_PAGE_SIZE = 1000
+MAX_LISTS = 32_768
+MAX_IDENTIFIER_BYTES = 63
 DEFAULT_LIMIT = 10
+DEFAULT_SCAN_PAGE = 100
 DEFAULT_M = 16
 DEFAULT_EF_CONSTRUCTION = 64
 
@@ -37,6 +59,24 @@ _METRICS: Final[dict[int, Metric | None]] = {
     record_pb2.METRIC_L2: Metric.L2,
     record_pb2.METRIC_INNER_PRODUCT: Metric.INNER_PRODUCT,
     record_pb2.METRIC_L1: Metric.L1,
+}
+
+
+_ITERATIVE_SCANS: Final[dict[int, IterativeScan]] = {
+    vector_service_pb2.ITERATIVE_SCAN_UNSPECIFIED: IterativeScan.STRICT,
+    vector_service_pb2.ITERATIVE_SCAN_OFF: IterativeScan.OFF,
+    vector_service_pb2.ITERATIVE_SCAN_STRICT: IterativeScan.STRICT,
+    vector_service_pb2.ITERATIVE_SCAN_RELAXED: IterativeScan.RELAXED,
+}
+_UPSERT_MODES: Final[dict[int, UpsertMode]] = {
+    vector_service_pb2.UPSERT_MODE_UNSPECIFIED: UpsertMode.REPLACE,
+    vector_service_pb2.UPSERT_MODE_INSERT_ONLY: UpsertMode.INSERT_ONLY,
+    vector_service_pb2.UPSERT_MODE_UPDATE_ONLY: UpsertMode.UPDATE_ONLY,
+}
+_UPDATE_MODES: Final[dict[int, UpdateMode]] = {
+    vector_service_pb2.UPDATE_MODE_UNSPECIFIED: UpdateMode.MERGE,
+    vector_service_pb2.UPDATE_MODE_MERGE: UpdateMode.MERGE,
+    vector_service_pb2.UPDATE_MODE_REPLACE: UpdateMode.REPLACE,
 }
 
 
@@ -107,6 +147,7 @@ def to_search(request: vector_service_pb2.QueryRequest, limits: Limits) -> Searc
             raise InvalidArgument("TARGET_MISSING", "target", "give a vector or the id of a record")
     limit = request.limit if request.HasField("limit") else DEFAULT_LIMIT
     _check_range("LIMIT", "limit", limit, 1, limits.max_limit)
+    metadata_keys = _to_metadata_keys(request.metadata_keys)
     if request.HasField("max_distance") and math.isnan(request.max_distance):
         raise InvalidArgument("MAX_DISTANCE", "max_distance", "must not be NaN")
     return Search(
@@ -116,20 +157,79 @@ def to_search(request: vector_service_pb2.QueryRequest, limits: Limits) -> Searc
         filter=to_filter(request.filter) if request.HasField("filter") else None,
         params=_to_params(request.params),
         max_distance=request.max_distance if request.HasField("max_distance") else None,
-        include_metadata=request.include_metadata,
+        include_metadata=request.include_metadata or bool(metadata_keys),
+        metadata_keys=metadata_keys,
         include_vector=request.include_vector,
     )
 
 
 def _to_params(params: vector_service_pb2.SearchParams) -> SearchParams:
-    if not params.HasField("ef_search"):
-        return SearchParams(exact=params.exact)
-    _check_range("EF_SEARCH", "params.ef_search", params.ef_search, 1, MAX_EF_SEARCH)
-    return SearchParams(exact=params.exact, ef_search=params.ef_search)
+    ef_search = params.ef_search if params.HasField("ef_search") else None
+    probes = params.probes if params.HasField("probes") else None
+    max_scan_tuples = params.max_scan_tuples if params.HasField("max_scan_tuples") else None
+    if ef_search is not None:
+        _check_range("EF_SEARCH", "params.ef_search", ef_search, 1, MAX_EF_SEARCH)
+    if probes is not None:
+        _check_range("PROBES", "params.probes", probes, 1, MAX_PROBES)
+    if max_scan_tuples is not None:
+        _check_range("MAX_SCAN_TUPLES", "params.max_scan_tuples", max_scan_tuples, 1, MAX_SCAN_TUPLES)
+    if params.iterative_scan not in _ITERATIVE_SCANS:
+        raise InvalidArgument(
+            "ITERATIVE_SCAN", "params.iterative_scan", f"{params.iterative_scan} is no way to scan on"
+        )
+    return SearchParams(
+        exact=params.exact,
+        ef_search=ef_search,
+        probes=probes,
+        iterative_scan=_ITERATIVE_SCANS[params.iterative_scan],
+        max_scan_tuples=max_scan_tuples,
+    )
 
 
-def to_selection(request: vector_service_pb2.DeleteRequest, limits: Limits) -> Selection:
-    """Which records to delete."""
+def _to_metadata_keys(keys: Sequence[str]) -> tuple[str, ...]:
+    """The keys, each once."""
+    if not keys:
+        return ()
+    _check_count("METADATA_KEYS", "metadata_keys", len(keys), MAX_METADATA_KEYS)
+    for i, key in enumerate(keys):
+        if not 1 <= len(key.encode()) <= MAX_METADATA_KEY_BYTES or "\0" in key:
+            raise InvalidArgument(
+                "METADATA_KEYS",
+                f"metadata_keys[{i}]",
+                f"must be 1 to {MAX_METADATA_KEY_BYTES} bytes without U+0000",
+                limit=MAX_METADATA_KEY_BYTES,
+            )
+    return tuple(dict.fromkeys(keys))
+
+
+def to_queries(request: vector_service_pb2.BatchQueryRequest, limits: Limits) -> list[vector_service_pb2.QueryRequest]:
+    """The queries of a batch, each still to be checked by itself."""
+    _check_count("QUERY_COUNT", "queries", len(request.queries), limits.max_batch_queries)
+    return list(request.queries)
+
+
+def to_upsert_mode(mode: int) -> UpsertMode:
+    """Which records to write."""
+    if mode not in _UPSERT_MODES:
+        raise InvalidArgument("UPSERT_MODE", "mode", f"{mode} is no mode of an upsert")
+    return _UPSERT_MODES[mode]
+
+
+def to_metadata_update(request: vector_service_pb2.UpdateMetadataRequest, limits: Limits) -> MetadataUpdate:
+    """New metadata, and for which records."""
+    if request.mode not in _UPDATE_MODES:
+        raise InvalidArgument("UPDATE_MODE", "mode", f"{request.mode} is no mode of an update")
+    selection = to_selection(request, limits)
+    if not request.metadata:  # forgotten, it would empty what it was to change
+        raise InvalidArgument("METADATA_MISSING", "metadata", "is required; {} is an empty object")
+    metadata = check_metadata(request.metadata, "metadata")
+    return MetadataUpdate(selection=selection, metadata=metadata, mode=_UPDATE_MODES[request.mode])
+
+
+def to_selection(
+    request: vector_service_pb2.DeleteRequest | vector_service_pb2.UpdateMetadataRequest, limits: Limits
+) -> Selection:
+    """Which records to delete or update."""
     match request.WhichOneof("target"):
         case "ids":
             return Selection(ids=to_ids(request.ids.ids, "ids.ids", limits.max_records))
@@ -156,11 +256,21 @@ def to_page_size(page_size: int) -> int:
     return page_size
 
 
-def to_hnsw(request: collection_service_pb2.CreateIndexRequest) -> tuple[int | None, int | None]:
-    """The index's `m` and `ef_construction`; None leaves pgvector's default."""
-    if request.WhichOneof("method") != "hnsw":
-        raise InvalidArgument("METHOD_MISSING", "method", "name the kind of index; hnsw is the one there is")
-    hnsw = request.hnsw
+def to_index_method(request: collection_service_pb2.CreateIndexRequest) -> IndexMethod:
+    """The kind of index and its parameters; None leaves the default."""
+    match request.WhichOneof("method"):
+        case "hnsw":
+            return _to_hnsw(request.hnsw)
+        case "ivfflat":
+            lists = request.ivfflat.lists if request.ivfflat.HasField("lists") else None
+            if lists is not None:
+                _check_range("IVFFLAT_LISTS", "ivfflat.lists", lists, 1, MAX_LISTS)
+            return IvfFlat(lists=lists)
+        case _:
+            raise InvalidArgument("METHOD_MISSING", "method", "name the kind of index: hnsw or ivfflat")
+
+
+def _to_hnsw(hnsw: collection_service_pb2.Hnsw) -> Hnsw:
     m = hnsw.m if hnsw.HasField("m") else None
     ef_construction = hnsw.ef_construction if hnsw.HasField("ef_construction") else None
     if m is not None:
@@ -173,7 +283,29 @@ def to_hnsw(request: collection_service_pb2.CreateIndexRequest) -> tuple[int | N
         raise InvalidArgument(
             "HNSW_EF_CONSTRUCTION", "hnsw.ef_construction", f"is {effective}, must be at least 2 * m = {least}"
         )
-    return m, ef_construction
+    return Hnsw(m=m, ef_construction=ef_construction)
+
+
+def to_index_name(request: collection_service_pb2.DropIndexRequest) -> str:
+    """The index to drop."""
+    _check_identifier("INDEX_NAME", "name", request.name)
+    return request.name
+
+
+def to_table_name(request: collection_service_pb2.AdoptCollectionRequest) -> str:
+    """The table to adopt."""
+    _check_identifier("TABLE_NAME", "table_name", request.table_name)
+    return request.table_name
+
+
+def _check_identifier(reason: str, field: str, name: str) -> None:
+    if not 1 <= len(name.encode()) <= MAX_IDENTIFIER_BYTES or "\0" in name:
+        raise InvalidArgument(
+            reason,
+            field,
+            f"must be 1 to {MAX_IDENTIFIER_BYTES} bytes without U+0000",
+            limit=MAX_IDENTIFIER_BYTES,
+        )
 
 
 def _check_count(reason: str, field: str, count: int, most: int) -> None:

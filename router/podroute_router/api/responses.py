@@ -8,18 +8,25 @@ from typing import Final
 import numpy as np
 from podroute.v1 import collection_service_pb2, record_pb2, route_pb2, shard_map_service_pb2, vector_service_pb2
 
+from podroute_router.adopting import Adopted
 from podroute_router.api.slices import in_slices
 from podroute_router.collections import PodState, PodStatus
 from podroute_router.domain import (
     AccessPath,
     Collection,
+    Finding,
+    FoundTable,
+    Hnsw,
+    IncompleteReason,
     Index,
     IndexProgress,
+    IvfFlat,
     Match,
     Metric,
     QueryResult,
     Record,
     Route,
+    ScannedRecord,
     Vector,
 )
 from podroute_router.shard_map import ShardMap
@@ -34,6 +41,10 @@ _METRICS: Final = {
     Metric.L2: record_pb2.METRIC_L2,
     Metric.INNER_PRODUCT: record_pb2.METRIC_INNER_PRODUCT,
     Metric.L1: record_pb2.METRIC_L1,
+}
+_INCOMPLETE_REASONS: Final = {
+    IncompleteReason.TIMED_OUT: vector_service_pb2.INCOMPLETE_REASON_TIMED_OUT,
+    IncompleteReason.SCAN_LIMITED: vector_service_pb2.INCOMPLETE_REASON_SCAN_LIMITED,
 }
 _POD_STATES: Final = {
     PodState.SERVING: shard_map_service_pb2.POD_STATE_SERVING,
@@ -53,14 +64,16 @@ def from_route(route: Route) -> route_pb2.Route:
 
 def from_query(result: QueryResult, route: Route) -> vector_service_pb2.QueryResponse:
     """The matches in the order of the result."""
-    return from_matches(result.matches, from_route(route), complete=result.complete)
+    return from_matches(result.matches, from_route(route), result.incomplete_reason)
 
 
 def from_matches(
-    matches: Iterable[Match], route: route_pb2.Route, *, complete: bool
+    matches: Iterable[Match], route: route_pb2.Route, incomplete: IncompleteReason | None = None
 ) -> vector_service_pb2.QueryResponse:
-    """The matches in their order."""
-    response = vector_service_pb2.QueryResponse(route=route, complete=complete)
+    """The matches in their order; `incomplete`: why more may exist."""
+    response = vector_service_pb2.QueryResponse(route=route, complete=incomplete is None)
+    if incomplete is not None:
+        response.incomplete_reason = _INCOMPLETE_REASONS[incomplete]
     add = response.matches.add
     for record_id, distance, metadata, vector in matches:
         message = add(id=record_id, distance=distance, metadata=metadata)
@@ -75,6 +88,14 @@ def from_fetch(found: Iterable[Record], missing: Sequence[str], route: Route) ->
     for record in found:
         _fill(response.records.add(id=record.id, metadata=record.metadata).vector, record.vector)
     return response
+
+
+def from_scanned(record: ScannedRecord) -> record_pb2.Record:
+    """One record of a scan."""
+    message = record_pb2.Record(id=record.id, metadata=record.metadata or "")
+    if record.vector is not None:
+        _fill(message.vector, record.vector)
+    return message
 
 
 def _fill(message: record_pb2.Vector, vector: Vector) -> None:
@@ -111,13 +132,49 @@ def from_collection(collection: Collection) -> collection_service_pb2.Collection
 def from_index_event(event: IndexProgress | Index) -> collection_service_pb2.CreateIndexResponse:
     """One message of an index build."""
     if isinstance(event, Index):
-        index = collection_service_pb2.Index(name=event.name, metric=_METRICS[event.metric])
-        return collection_service_pb2.CreateIndexResponse(index=index)
+        return collection_service_pb2.CreateIndexResponse(index=from_index(event))
     return collection_service_pb2.CreateIndexResponse(
         progress=collection_service_pb2.IndexProgress(
             phase=event.phase, blocks_done=event.blocks_done, blocks_total=event.blocks_total
         )
     )
+
+
+def from_index(index: Index) -> collection_service_pb2.Index:
+    """An index that stands."""
+    message = collection_service_pb2.Index(name=index.name, size_bytes=index.size_bytes, valid=index.valid)
+    if index.metric is not None:
+        message.metric = _METRICS[index.metric]
+    match index.method:
+        case Hnsw(m=m, ef_construction=ef_construction):
+            message.hnsw.CopyFrom(collection_service_pb2.Hnsw(m=m, ef_construction=ef_construction))
+        case IvfFlat(lists=lists):
+            message.ivfflat.CopyFrom(collection_service_pb2.IvfFlat(lists=lists))
+    return message
+
+
+def from_found_table(table: FoundTable) -> collection_service_pb2.AdoptableTable:
+    """A table that may be adopted."""
+    return collection_service_pb2.AdoptableTable(
+        table_name=table.name,
+        dimension=table.dimension,
+        record_estimate=table.record_estimate,
+        findings=map(_from_finding, table.findings),
+    )
+
+
+def from_adopted(adopted: Adopted) -> collection_service_pb2.AdoptCollectionResponse:
+    """A collection that was a table, or would be."""
+    return collection_service_pb2.AdoptCollectionResponse(
+        collection=from_collection(adopted.collection),
+        record_estimate=adopted.table.record_estimate,
+        indexes=map(from_index, adopted.table.indexes),
+        findings=map(_from_finding, adopted.table.findings),
+    )
+
+
+def _from_finding(finding: Finding) -> collection_service_pb2.Finding:
+    return collection_service_pb2.Finding(reason=finding.reason, message=finding.message, blocking=finding.blocking)
 
 
 async def from_shard_map(shard_map: ShardMap) -> shard_map_service_pb2.ShardMap:

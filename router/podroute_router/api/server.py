@@ -59,7 +59,11 @@ def build_grpc_server(
     server = DrainingServer(grpc.aio.server(options=_options(config, share_port=share_port)), calls)
     services: Mapping[ServiceDescriptor, object] = {
         _service(vector_service_pb2, "VectorService"): VectorService(
-            engine, config.limits, request_s=config.timeouts.default_s, stopping=calls.stopping
+            engine,
+            config.limits,
+            request_s=config.timeouts.default_s,
+            page_s=config.timeouts.statement_s,
+            stopping=calls.stopping,
         ),
         _service(collection_service_pb2, "CollectionService"): CollectionService(collections),
         _service(shard_map_service_pb2, "ShardMapService"): ShardMapService(collections),
@@ -108,7 +112,12 @@ def _handler(
     descriptor: ServiceDescriptor, servicer: object, config: Config, calls: CallsInFlight
 ) -> grpc.GenericRpcHandler:
     """The service's handler; `CreateIndex` of the contract is `create_index` of the servicer."""
-    own_deadlines_s = {"CreateIndex": config.timeouts.index_s, "UpsertStream": config.timeouts.stream_s}
+    own_deadlines_s = {
+        "CreateIndex": config.timeouts.index_s,
+        "DropIndex": config.timeouts.index_s,
+        "Scan": config.timeouts.stream_s,
+        "UpsertStream": config.timeouts.stream_s,
+    }
     handlers = {}
     for rpc in descriptor.methods:
         method = Method(

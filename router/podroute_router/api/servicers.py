@@ -9,15 +9,17 @@ from contextlib import aclosing
 from podroute.v1 import collection_service_pb2, shard_map_service_pb2, vector_service_pb2
 
 from podroute_router.api import requests, responses
+from podroute_router.api.batch_query import run_batch
 from podroute_router.api.filter_requests import to_filter
 from podroute_router.api.plain_queries import PlainQueries
+from podroute_router.api.scan_stream import ScanStream
 from podroute_router.api.slices import in_slices
 from podroute_router.api.upsert_stream import Take, UpsertStream
 from podroute_router.collections import Collections
 from podroute_router.config import Limits
 from podroute_router.domain import Deadline
 from podroute_router.engine import Engine
-from podroute_router.names import check_collection_name
+from podroute_router.names import check_collection_name, check_pod_name
 
 
 class VectorService:
@@ -27,14 +29,18 @@ class VectorService:
         engine: what serves it.
         limits: bounds on a request.
         request_s: how long the write of one request of a stream may take.
+        page_s: how long the reading of one page of a scan may take.
         stopping: set when the router stops.
     """
 
-    def __init__(self, engine: Engine, limits: Limits, *, request_s: float, stopping: asyncio.Event) -> None:
+    def __init__(
+        self, engine: Engine, limits: Limits, *, request_s: float, page_s: float, stopping: asyncio.Event
+    ) -> None:
         self._engine = engine
         self._plain_queries = PlainQueries(engine)
         self._limits = limits
         self._request_s = request_s
+        self._page_s = page_s
         self._stopping = stopping
 
     async def upsert(
@@ -42,8 +48,9 @@ class VectorService:
     ) -> vector_service_pb2.UpsertResponse:
         """Writes records."""
         collection, path = check_collection_name(request.collection, "collection"), requests.to_path(request.path)
+        mode = requests.to_upsert_mode(request.mode)
         records = await in_slices(requests.to_records(request, self._limits))
-        count, route = await self._engine.upsert(collection, records, path, deadline)
+        count, route = await self._engine.upsert(collection, records, path, deadline, mode)
         return vector_service_pb2.UpsertResponse(upserted_count=count, route=responses.from_route(route))
 
     def upsert_stream(self, take: Take, deadline: Deadline) -> AsyncGenerator[vector_service_pb2.UpsertStreamResponse]:
@@ -69,6 +76,13 @@ class VectorService:
         result, route = await self._engine.query(collection, search, path, deadline)
         self._plain_queries.learn(request, search, path)
         return responses.from_query(result, route)
+
+    async def batch_query(
+        self, request: vector_service_pb2.BatchQueryRequest, deadline: Deadline
+    ) -> vector_service_pb2.BatchQueryResponse:
+        """Runs many queries."""
+        queries = requests.to_queries(request, self._limits)
+        return await run_batch(queries, self.query, deadline, self._limits)
 
     async def fetch(
         self, request: vector_service_pb2.FetchRequest, deadline: Deadline
@@ -96,6 +110,29 @@ class VectorService:
         condition = to_filter(request.filter) if request.HasField("filter") else None
         count, route = await self._engine.count(collection, condition, path, deadline)
         return vector_service_pb2.CountResponse(count=count, route=responses.from_route(route))
+
+    async def update_metadata(
+        self, request: vector_service_pb2.UpdateMetadataRequest, deadline: Deadline
+    ) -> vector_service_pb2.UpdateMetadataResponse:
+        """Changes the metadata of records."""
+        collection, path = check_collection_name(request.collection, "collection"), requests.to_path(request.path)
+        update = requests.to_metadata_update(request, self._limits)
+        count, route = await self._engine.update_metadata(collection, update, path, deadline)
+        return vector_service_pb2.UpdateMetadataResponse(updated_count=count, route=responses.from_route(route))
+
+    def scan(
+        self, request: vector_service_pb2.ScanRequest, deadline: Deadline
+    ) -> AsyncGenerator[vector_service_pb2.ScanResponse]:
+        """Reads all records, or those that match."""
+        scan = ScanStream(
+            request,
+            read=self._engine.scan,
+            deadline=deadline,
+            page_s=self._page_s,
+            max_message_bytes=self._limits.max_message_bytes,
+            stopping=self._stopping,
+        )
+        return scan.answer()
 
 
 class CollectionService:
@@ -141,10 +178,43 @@ class CollectionService:
     ) -> AsyncGenerator[collection_service_pb2.CreateIndexResponse, None]:
         """Builds an index: progress, then the index."""
         name, metric = check_collection_name(request.collection, "collection"), requests.to_metric(request.metric)
-        m, ef_construction = requests.to_hnsw(request)
-        async with aclosing(self._collections.create_index(name, metric, m, ef_construction, deadline)) as events:
+        method, replace = requests.to_index_method(request), request.replace
+        built = self._collections.indexing.create(name, metric, method, deadline, replace=replace)
+        async with aclosing(built) as events:
             async for event in events:
                 yield responses.from_index_event(event)
+
+    async def list_indexes(
+        self, request: collection_service_pb2.ListIndexesRequest, deadline: Deadline
+    ) -> collection_service_pb2.ListIndexesResponse:
+        """The indexes of a collection."""
+        name = check_collection_name(request.collection, "collection")
+        found = await self._collections.indexing.list(name, deadline)
+        return collection_service_pb2.ListIndexesResponse(indexes=map(responses.from_index, found))
+
+    async def drop_index(
+        self, request: collection_service_pb2.DropIndexRequest, deadline: Deadline
+    ) -> collection_service_pb2.DropIndexResponse:
+        """Drops an index."""
+        name, index = check_collection_name(request.collection, "collection"), requests.to_index_name(request)
+        await self._collections.indexing.drop(name, index, deadline)
+        return collection_service_pb2.DropIndexResponse()
+
+    async def list_adoptable_tables(
+        self, request: collection_service_pb2.ListAdoptableTablesRequest, deadline: Deadline
+    ) -> collection_service_pb2.ListAdoptableTablesResponse:
+        """A pod's tables that are no collections."""
+        found = await self._collections.adopting.tables(check_pod_name(request.pod, "pod"), deadline)
+        return collection_service_pb2.ListAdoptableTablesResponse(tables=map(responses.from_found_table, found))
+
+    async def adopt_collection(
+        self, request: collection_service_pb2.AdoptCollectionRequest, deadline: Deadline
+    ) -> collection_service_pb2.AdoptCollectionResponse:
+        """Makes a table a collection."""
+        pod, table = check_pod_name(request.pod, "pod"), requests.to_table_name(request)
+        name, metric = request.name or None, requests.to_metric(request.metric)
+        adopted = await self._collections.adopting.adopt(pod, table, name, metric, deadline, dry_run=request.dry_run)
+        return responses.from_adopted(adopted)
 
 
 class ShardMapService:

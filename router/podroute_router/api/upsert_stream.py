@@ -17,7 +17,7 @@ from podroute.v1 import vector_service_pb2
 from podroute_router.api import requests, responses
 from podroute_router.api.slices import in_slices
 from podroute_router.config import Limits
-from podroute_router.domain import AccessPath, Deadline, Record, Route
+from podroute_router.domain import AccessPath, Deadline, Record, Route, UpsertMode
 from podroute_router.errors import DeadlineExceeded, PodrouteError, Unavailable
 from podroute_router.names import check_collection_name
 
@@ -35,7 +35,7 @@ Response = vector_service_pb2.UpsertStreamResponse
 Take = Callable[[], Coroutine[Any, Any, Request | None]]
 """Takes the next request off the wire; None: there are no more."""
 Written = tuple[int, Route]
-Upsert = Callable[[str, Sequence[Record], AccessPath, Deadline], Awaitable[Written]]
+Upsert = Callable[[str, Sequence[Record], AccessPath, Deadline, UpsertMode], Awaitable[Written]]
 """The engine's."""
 
 
@@ -131,6 +131,7 @@ class UpsertStream:
 
     async def _begin(self, request: Request, name: str, path: int, number: int) -> None:
         collection, access_path = check_collection_name(name, "collection"), requests.to_path(path)
+        mode = requests.to_upsert_mode(request.mode)
         records = await in_slices(requests.to_records(request, self._limits))
         ids = frozenset(record.id for record in records)
         before = [step.written for step in self._ahead if not ids.isdisjoint(step.ids)]
@@ -139,18 +140,23 @@ class UpsertStream:
             sequence=request.sequence,
             size=request.ByteSize(),
             ids=ids,
-            written=asyncio.create_task(self._write(collection, records, access_path, before)),
+            written=asyncio.create_task(self._write(collection, records, access_path, mode, before)),
         )
         self._ahead.append(step)
         self._read.put_nowait(step)
 
     async def _write(
-        self, collection: str, records: Sequence[Record], path: AccessPath, before: Sequence[asyncio.Task[Written]]
+        self,
+        collection: str,
+        records: Sequence[Record],
+        path: AccessPath,
+        mode: UpsertMode,
+        before: Sequence[asyncio.Task[Written]],
     ) -> Written:
         await asyncio.gather(*before)  # where one of them fails the stream ends there, and this is not written
         async with self._turns:
             deadline = Deadline.after(min(self._request_s, self._deadline.remaining_s()))
-            return await self._upsert(collection, records, path, deadline)
+            return await self._upsert(collection, records, path, deadline, mode)
 
     async def _wait_for_room(self) -> None:
         while len(self._ahead) >= MOST_AHEAD or sum(step.size for step in self._ahead) >= MOST_AHEAD_BYTES:

@@ -1,4 +1,4 @@
-"""`podroute collections`: makes, shows, indexes and deletes collections."""
+"""`podroute collections`: makes, adopts, shows, indexes and deletes collections."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from typing import cast
 
 import click
 import podroute
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from podroute_router.cli.adopt import adopt
+from podroute_router.cli.indexes import drop_index, index, indexes
 from podroute_router.cli.output import console, json_option, print_json, table
 from podroute_router.cli.router_calls import METRICS, address_option, router_at
 
 
 @click.group("collections")
 def command() -> None:
-    """Make, show, index and delete collections."""
+    """Make, adopt, show, index and delete collections."""
+
+
+for _each in (adopt, index, indexes, drop_index):
+    command.add_command(_each)
 
 
 @command.command("create")
@@ -70,41 +74,6 @@ def delete(name: str, yes: bool, address: str) -> None:
     with router_at(address) as client:
         client.delete_collection(name)
     click.echo(f"deleted {name}")
-
-
-@command.command("index")
-@click.argument("name")
-@click.option("--metric", type=METRICS, help="Of the queries that it serves; default: the collection's.")
-@click.option("--m", type=int, help="Links a node, 2 to 100; default: 16.")
-@click.option("--ef-construction", type=int, help="Size of the candidate list, 4 to 1000; default: 64.")
-@address_option
-def index(name: str, metric: str | None, m: int | None, ef_construction: int | None, address: str) -> None:
-    """Build an HNSW index on the collection NAME while writes go on. Ctrl-C ends the build."""
-    terminal = Console(stderr=True)
-    shown = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        console=terminal,
-        transient=True,
-        disable=not terminal.is_terminal,
-    )
-    with router_at(address) as client, shown:
-        task = shown.add_task("starting", total=None)
-
-        def show(progress: podroute.IndexProgress) -> None:
-            shown.update(
-                task,
-                description=progress.phase,
-                completed=progress.blocks_done,
-                total=progress.blocks_total or None,
-            )
-
-        built = client.create_index(
-            name, metric=_metric(metric), m=m, ef_construction=ef_construction, on_progress=show
-        )
-    click.echo(f"index {built.name} serves {built.metric} queries of {name}")
 
 
 def _metric(name: str | None) -> podroute.Metric | None:

@@ -14,17 +14,33 @@ from dataclasses import dataclass
 
 import psycopg
 
-from podroute_router.domain import Deadline, Match, PlainQuery, Query, QueryResult, Record, Selection
+from podroute_router.domain import (
+    Deadline,
+    IncompleteReason,
+    Match,
+    MetadataUpdate,
+    PlainQuery,
+    Query,
+    QueryResult,
+    Record,
+    ScannedRecord,
+    ScanPage,
+    Selection,
+    UpdateMode,
+    UpsertMode,
+)
 from podroute_router.errors import Aborted
 from podroute_router.filters import Filter
 from podroute_router.postgres.arrays import set_element_type, text_array, vector_array
 from podroute_router.postgres.connection import Connection, Row
 from podroute_router.postgres.lane_query import LaneQuery
 from podroute_router.postgres.lanes import Lanes
+from podroute_router.postgres.partial_upserts import Part, in_parts
 from podroute_router.postgres.pool import Pool
 from podroute_router.postgres.vector_texts import vector_text_array
 from podroute_router.sql import statements
 from podroute_router.sql.filters import compile_filter
+from podroute_router.sql.settings import scan_settings
 from podroute_router.sql.statements import Relation
 
 SESSION_SETTINGS = {
@@ -80,10 +96,18 @@ class TableAccess:
         self._exact_pass_s = exact_pass_s
         self._vector_schema: str | None = None
 
-    async def upsert(self, relations: Relations, records: Sequence[Record], deadline: Deadline) -> int:
-        """Writes the records in one transaction."""
+    async def upsert(
+        self,
+        relations: Relations,
+        records: Sequence[Record],
+        deadline: Deadline,
+        mode: UpsertMode = UpsertMode.REPLACE,
+    ) -> int:
+        """Writes the records, as far as the mode lets them be written, in one transaction."""
         # In the order of their ids, so that two upserts wait for each other and never deadlock.
         ordered = sorted(records, key=lambda record: record.id)
+        if mode is not UpsertMode.REPLACE:
+            return await self._upsert_some(relations, ordered, mode, deadline)
         ids = text_array([record.id for record in ordered])
         metadata = text_array([record.metadata for record in ordered])
         encode = vector_text_array if relations.upsert_as_text else vector_array
@@ -99,6 +123,64 @@ class TableAccess:
                 return await _write(connection, statement, (ids, vectors, metadata))
 
         return await _until_no_conflict(write, deadline)
+
+    async def _upsert_some(
+        self, relations: Relations, records: Sequence[Record], mode: UpsertMode, deadline: Deadline
+    ) -> int:
+        """Writes those of the records whose ids are new, or else those whose ids exist."""
+        table, foreign = relations.read, relations.upsert_as_text
+        parts = await in_parts(records, foreign=foreign, mode=mode)
+
+        async def write() -> int:
+            async with self._pool.connection(deadline, writes=True) as connection:
+                if mode is UpsertMode.INSERT_ONLY:
+                    statement = statements.insert_new(table, connection.vector_schema)
+                elif foreign:
+                    statement = statements.update_existing_foreign(table, len(records[0].vector))
+                else:
+                    statement = statements.update_existing(table, connection.vector_schema)
+                if mode is UpsertMode.INSERT_ONLY or not foreign:
+                    for _, vectors, _ in parts:
+                        set_element_type(vectors, connection.adapters.types.get_oid("vector"))
+                return await _write_parts(connection, statement, parts)
+
+        return await _until_no_conflict(write, deadline)
+
+    async def update_metadata(self, relations: Relations, update: MetadataUpdate, deadline: Deadline) -> int:
+        """Changes the metadata of the records selected in one transaction."""
+        selection = update.selection
+        chosen = (sorted(selection.ids or ()),) if selection.filter is None else compile_filter(selection.filter)
+        statement = statements.update_metadata(
+            relations.read, merge=update.mode is UpdateMode.MERGE, filtered=selection.filter is not None
+        )
+
+        async def write() -> int:
+            async with self._pool.connection(deadline, writes=True) as connection:
+                return await _write(connection, statement, (update.metadata, *chosen))
+
+        return await _until_no_conflict(write, deadline)
+
+    async def scan(self, relations: Relations, page: ScanPage, deadline: Deadline) -> list[ScannedRecord]:
+        """The next records by id."""
+        async with self._pool.connection(deadline) as connection:
+            statement = statements.scan(
+                relations.read,
+                connection.vector_schema,
+                page.limit,
+                filtered=page.filter is not None,
+                include_metadata=page.include_metadata,
+                include_vector=page.include_vector,
+            )
+            condition = compile_filter(page.filter) if page.filter is not None else ()
+            rows = await _read(connection, statement, (page.after, *condition))
+        return [
+            ScannedRecord(
+                id=row[0],
+                metadata=row[1] if page.include_metadata else None,
+                vector=row[-1].to_numpy() if page.include_vector else None,
+            )
+            for row in rows
+        ]
 
     async def delete(self, relations: Relations, selection: Selection, deadline: Deadline) -> int:
         """Deletes the records selected in one transaction."""
@@ -153,23 +235,26 @@ class TableAccess:
         parameters: tuple[object, ...] = (query.vector,)
         if query.filter is not None:
             parameters += compile_filter(query.filter)
-        settings = {}
-        if query.params.ef_search is not None:
-            settings["hnsw.ef_search"] = str(query.params.ef_search)
+        if query.metadata_keys:
+            parameters += (list(query.metadata_keys),)
+        settings = scan_settings(query.params)
         async with self._pool.connection(deadline) as connection:
             self._vector_schema = connection.vector_schema
             statement = _query_statement(connection.vector_schema, relations, query, exact=query.params.exact)
             began = time.monotonic()
             rows = await _read(connection, statement, parameters, relations, settings)
-            self._lanes.pace.took(statement, time.monotonic() - began)
-            complete = True
-            if len(rows) < query.limit and not query.params.exact:
+            if not settings:  # with them it takes another time, which says nothing of the plain query
+                self._lanes.pace.took(statement, time.monotonic() - began)
+            reason = None
+            if len(rows) < query.limit and query.params.limits_scan:
+                reason = IncompleteReason.SCAN_LIMITED
+            elif len(rows) < query.limit and not query.params.exact:
                 budget_s = min(self._exact_pass_s, deadline.remaining_s() - _ANSWER_MARGIN_S)
                 exact = _query_statement(connection.vector_schema, relations, query, exact=True)
                 found = await _read_within(connection, exact, parameters, relations, budget_s)
-                complete = found is not None
+                reason = IncompleteReason.TIMED_OUT if found is None else None
                 rows = rows if found is None else found
-        return QueryResult(matches=[_match(row, query) for row in rows], complete=complete)
+        return QueryResult(matches=[_match(row, query) for row in rows], incomplete_reason=reason)
 
 
 def _query_statement(vector_schema: str, relations: Relations, query: Query, *, exact: bool) -> str:
@@ -182,6 +267,7 @@ def _query_statement(vector_schema: str, relations: Relations, query: Query, *, 
         exact=exact,
         include_metadata=query.include_metadata,
         include_vector=query.include_vector,
+        choose_keys=bool(query.metadata_keys),
     )
 
 
@@ -197,6 +283,14 @@ def _match(row: Row, query: Query) -> Match:
 async def _write(connection: Connection, statement: str, parameters: Sequence[object]) -> int:
     cursor = await connection.execute(statement, parameters, prepare=True, binary=True)
     return cursor.rowcount
+
+
+async def _write_parts(connection: Connection, statement: str, parts: Sequence[Part]) -> int:
+    """Writes all parts, or none."""
+    if len(parts) == 1:
+        return await _write(connection, statement, parts[0])
+    async with connection.transaction():
+        return sum([await _write(connection, statement, part) for part in parts])
 
 
 async def _read(

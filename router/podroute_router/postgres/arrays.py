@@ -18,6 +18,9 @@ SLICE_BYTES = 1024 * 1024
 """Copied at a time, a fraction of a millisecond, before other calls have their turn."""
 
 TEXT_OID: Final = 25
+FLOAT_OID: Final = 700
+"""Of real, which is float32."""
+JSONB_OID: Final = 3802
 
 _HEADER = struct.Struct("!iiIii")  # dimensions, has nulls, type of the elements, how many, number of the first
 _LENGTH = struct.Struct("!i")
@@ -50,7 +53,14 @@ def text_array(texts: Sequence[str]) -> Encoded:
         data = text.encode()
         parts.append(_LENGTH.pack(len(data)))
         parts.append(data)
-    return Encoded(b"".join(parts))
+    return Encoded(bytearray().join(parts))
+
+
+def jsonb_array(texts: Sequence[str]) -> Encoded:
+    """The JSON texts, at least one, as jsonb[]."""
+    array = text_array([f"\x01{text}" for text in texts])  # the format's version, then the text
+    set_element_type(array, JSONB_OID)
+    return array
 
 
 def text_array_header(count: int) -> bytes:
@@ -74,6 +84,24 @@ async def vector_array(vectors: Sequence[Vector]) -> Encoded:
         some = vectors[start : start + step]
         components[start : start + step] = np.concatenate(some).reshape(len(some), dimension)
         await asyncio.sleep(0)
+    return Encoded(data)
+
+
+async def float_array(vectors: Sequence[Vector]) -> Encoded:
+    """The components of the vectors, at least one, one vector after the other, as real[]."""
+    count = sum(map(len, vectors))
+    element = np.dtype([("length", ">i4"), ("component", ">f4")])
+    data = bytearray(_HEADER.size + count * element.itemsize)
+    _HEADER.pack_into(data, 0, 1, 0, FLOAT_OID, count, 1)
+    elements = np.frombuffer(data, element, offset=_HEADER.size)
+    elements["length"] = element.itemsize - _LENGTH.size
+    components, start, slice_start = elements["component"], 0, 0
+    for vector in vectors:
+        components[start : start + len(vector)] = vector
+        start += len(vector)
+        if (start - slice_start) * element.itemsize >= SLICE_BYTES:
+            slice_start = start
+            await asyncio.sleep(0)
     return Encoded(data)
 
 

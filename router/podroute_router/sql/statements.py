@@ -25,6 +25,11 @@ OPERATOR_CLASSES = {
 """pgvector's operator classes of vectors."""
 
 _MATCHES = sql.SQL("jsonb_path_exists(metadata, {}::jsonpath, {}::jsonb, true)")
+# A key that is missing is left out, one that is null is kept.
+_CHOSEN = sql.SQL(
+    "(select coalesce(jsonb_object_agg(k, metadata -> k), jsonb_build_object()) "
+    "from unnest({}::text[]) as k where metadata ? k)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +67,17 @@ def query(
     exact: bool,
     include_metadata: bool,
     include_vector: bool,
+    choose_keys: bool = False,
 ) -> str:
     """Nearest records. $1 the vector; filtered: $2 the path, $3 the variables. Rows: id, distance[, metadata][, vec].
 
+    choose_keys: of the metadata only the top-level keys that one more parameter, the last, has.
     exact: the order is by an expression that no index serves.
     """
     measure = distance(metric, vector_schema)
     columns = [sql.SQL("id"), measure]
     if include_metadata:
-        columns.append(sql.SQL("metadata"))
+        columns.append(_CHOSEN.format(sql.SQL("$4" if filtered else "$2")) if choose_keys else sql.SQL("metadata"))
     if include_vector:
         columns.append(_vector(vector_schema))
     statement = sql.SQL("select {columns} from {relation}{where} order by {order} limit {limit}").format(
@@ -103,6 +110,90 @@ def upsert(relation: Relation, vector_schema: str, *, as_text: bool) -> str:
             "on conflict (id) do update set vec = excluded.vec, metadata = excluded.metadata"
         ).format(relation=relation.identifier, vector=vector_type(vector_schema))
     return statement.as_string()
+
+
+@lru_cache(maxsize=16384)
+def insert_new(relation: Relation, vector_schema: str) -> str:
+    """Writes records whose ids are new. $1 ids, $2 vectors, $3 metadata texts, of one length and with distinct ids."""
+    # No conflict target: a foreign table takes none.
+    statement = sql.SQL(
+        "insert into {relation} (id, vec, metadata) select r.id, r.vec, r.metadata::jsonb from "
+        "(select unnest($1::text[]) as id, unnest($2::{vector}[]) as vec, unnest($3::text[]) as metadata) as r "
+        "on conflict do nothing"
+    )
+    return statement.format(relation=relation.identifier, vector=vector_type(vector_schema)).as_string()
+
+
+@lru_cache(maxsize=16384)
+def update_existing(relation: Relation, vector_schema: str) -> str:
+    """Writes records whose ids exist. Parameters as of `insert_new`."""
+    statement = sql.SQL(
+        "update {relation} as t set vec = r.vec, metadata = r.metadata::jsonb from "
+        "(select unnest($1::text[]) as id, unnest($2::{vector}[]) as vec, unnest($3::text[]) as metadata) as r "
+        "where t.id = r.id"
+    )
+    return statement.format(relation=relation.identifier, vector=vector_type(vector_schema)).as_string()
+
+
+@lru_cache(maxsize=16384)
+def update_existing_foreign(relation: Relation, dimension: int) -> str:
+    """The same for a foreign table. $1 ids, $2 all components one after the other as real[], $3 metadata as jsonb[].
+
+    postgres_fdw ships no join with an array, but it does ship each record's place in one.
+    """
+    statement = sql.SQL(
+        "update {relation} set "
+        "vec = ($2::real[])[{dimension} * (array_position($1::text[], id) - 1) + 1"
+        " : {dimension} * array_position($1::text[], id)], "
+        "metadata = ($3::jsonb[])[array_position($1::text[], id)] "
+        "where id = any($1::text[])"
+    )
+    return statement.format(relation=relation.identifier, dimension=sql.Literal(dimension)).as_string()
+
+
+@lru_cache(maxsize=16384)
+def update_metadata(relation: Relation, *, merge: bool, filtered: bool) -> str:
+    """Sets metadata, or merges it in. $1 the new one; $2 the ids, or filtered: $2 the path, $3 the variables."""
+    return (
+        sql.SQL("update {} set metadata = {}$1::jsonb{}")
+        .format(
+            relation.identifier,
+            sql.SQL("metadata || " if merge else ""),
+            _where(True, 2) if filtered else sql.SQL(" where id = any($2::text[])"),
+        )
+        .as_string()
+    )
+
+
+@lru_cache(maxsize=16384)
+def scan(
+    relation: Relation,
+    vector_schema: str,
+    limit: int,
+    *,
+    filtered: bool,
+    include_metadata: bool,
+    include_vector: bool,
+) -> str:
+    """Records after an id. $1 the id; filtered: $2 the path, $3 the variables. Rows: id[, metadata][, vec].
+
+    In the order of the id column's own collation, by which its index is sorted: postgres_fdw ships no other.
+    """
+    columns: list[sql.Composable] = [sql.SQL("id")]
+    if include_metadata:
+        columns.append(sql.SQL("metadata"))
+    if include_vector:
+        columns.append(_vector(vector_schema))
+    return (
+        sql.SQL("select {} from {}{} id > $1::text order by id limit {}")
+        .format(
+            sql.SQL(", ").join(columns),
+            relation.identifier,
+            sql.SQL("{} and").format(_where(True, 2)) if filtered else sql.SQL(" where"),
+            sql.Literal(limit),
+        )
+        .as_string()
+    )
 
 
 @lru_cache(maxsize=16384)

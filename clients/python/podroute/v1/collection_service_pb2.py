@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from podroute.v1 import record_pb2 as podroute_dot_v1_dot_record__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$podroute/v1/collection_service.proto\x12\x0bpodroute.v1\x1a\x18podroute/v1/record.proto\"}\n\nCollection\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tdimension\x18\x02 \x01(\x05\x12#\n\x06metric\x18\x03 \x01(\x0e\x32\x13.podroute.v1.Metric\x12)\n\tplacement\x18\x04 \x01(\x0b\x32\x16.podroute.v1.Placement\"V\n\tPlacement\x12\x0b\n\x03pod\x18\x01 \x01(\t\x12\x14\n\x0ctable_schema\x18\x02 \x01(\t\x12\x12\n\ntable_name\x18\x03 \x01(\t\x12\x12\n\ngeneration\x18\x04 \x01(\x03\"l\n\x17\x43reateCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tdimension\x18\x02 \x01(\x05\x12#\n\x06metric\x18\x03 \x01(\x0e\x32\x13.podroute.v1.Metric\x12\x0b\n\x03pod\x18\x04 \x01(\t\"G\n\x18\x43reateCollectionResponse\x12+\n\ncollection\x18\x01 \x01(\x0b\x32\x17.podroute.v1.Collection\"$\n\x14GetCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"D\n\x15GetCollectionResponse\x12+\n\ncollection\x18\x01 \x01(\x0b\x32\x17.podroute.v1.Collection\"?\n\x16ListCollectionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"`\n\x17ListCollectionsResponse\x12,\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32\x17.podroute.v1.Collection\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\'\n\x17\x44\x65leteCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x1a\n\x18\x44\x65leteCollectionResponse\"N\n\x04Hnsw\x12\x0e\n\x01m\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x1c\n\x0f\x65\x66_construction\x18\x02 \x01(\x05H\x01\x88\x01\x01\x42\x04\n\x02_mB\x12\n\x10_ef_construction\"\x80\x01\n\x12\x43reateIndexRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12!\n\x04hnsw\x18\x02 \x01(\x0b\x32\x11.podroute.v1.HnswH\x00\x12#\n\x06metric\x18\x04 \x01(\x0e\x32\x13.podroute.v1.MetricB\x08\n\x06methodJ\x04\x08\x03\x10\x04\":\n\x05Index\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x06metric\x18\x02 \x01(\x0e\x32\x13.podroute.v1.Metric\"I\n\rIndexProgress\x12\r\n\x05phase\x18\x01 \x01(\t\x12\x13\n\x0b\x62locks_done\x18\x02 \x01(\x03\x12\x14\n\x0c\x62locks_total\x18\x03 \x01(\x03\"s\n\x13\x43reateIndexResponse\x12.\n\x08progress\x18\x01 \x01(\x0b\x32\x1a.podroute.v1.IndexProgressH\x00\x12#\n\x05index\x18\x02 \x01(\x0b\x32\x12.podroute.v1.IndexH\x00\x42\x07\n\x05\x65vent2\xdf\x03\n\x11\x43ollectionService\x12_\n\x10\x43reateCollection\x12$.podroute.v1.CreateCollectionRequest\x1a%.podroute.v1.CreateCollectionResponse\x12V\n\rGetCollection\x12!.podroute.v1.GetCollectionRequest\x1a\".podroute.v1.GetCollectionResponse\x12\\\n\x0fListCollections\x12#.podroute.v1.ListCollectionsRequest\x1a$.podroute.v1.ListCollectionsResponse\x12_\n\x10\x44\x65leteCollection\x12$.podroute.v1.DeleteCollectionRequest\x1a%.podroute.v1.DeleteCollectionResponse\x12R\n\x0b\x43reateIndex\x12\x1f.podroute.v1.CreateIndexRequest\x1a .podroute.v1.CreateIndexResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$podroute/v1/collection_service.proto\x12\x0bpodroute.v1\x1a\x18podroute/v1/record.proto\"}\n\nCollection\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tdimension\x18\x02 \x01(\x05\x12#\n\x06metric\x18\x03 \x01(\x0e\x32\x13.podroute.v1.Metric\x12)\n\tplacement\x18\x04 \x01(\x0b\x32\x16.podroute.v1.Placement\"V\n\tPlacement\x12\x0b\n\x03pod\x18\x01 \x01(\t\x12\x14\n\x0ctable_schema\x18\x02 \x01(\t\x12\x12\n\ntable_name\x18\x03 \x01(\t\x12\x12\n\ngeneration\x18\x04 \x01(\x03\"l\n\x17\x43reateCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tdimension\x18\x02 \x01(\x05\x12#\n\x06metric\x18\x03 \x01(\x0e\x32\x13.podroute.v1.Metric\x12\x0b\n\x03pod\x18\x04 \x01(\t\"G\n\x18\x43reateCollectionResponse\x12+\n\ncollection\x18\x01 \x01(\x0b\x32\x17.podroute.v1.Collection\"$\n\x14GetCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"D\n\x15GetCollectionResponse\x12+\n\ncollection\x18\x01 \x01(\x0b\x32\x17.podroute.v1.Collection\"?\n\x16ListCollectionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"`\n\x17ListCollectionsResponse\x12,\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32\x17.podroute.v1.Collection\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\'\n\x17\x44\x65leteCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x1a\n\x18\x44\x65leteCollectionResponse\"N\n\x04Hnsw\x12\x0e\n\x01m\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x1c\n\x0f\x65\x66_construction\x18\x02 \x01(\x05H\x01\x88\x01\x01\x42\x04\n\x02_mB\x12\n\x10_ef_construction\"\'\n\x07IvfFlat\x12\x12\n\x05lists\x18\x01 \x01(\x05H\x00\x88\x01\x01\x42\x08\n\x06_lists\"\xba\x01\n\x12\x43reateIndexRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12!\n\x04hnsw\x18\x02 \x01(\x0b\x32\x11.podroute.v1.HnswH\x00\x12\'\n\x07ivfflat\x18\x03 \x01(\x0b\x32\x14.podroute.v1.IvfFlatH\x00\x12#\n\x06metric\x18\x04 \x01(\x0e\x32\x13.podroute.v1.Metric\x12\x0f\n\x07replace\x18\x06 \x01(\x08\x42\x08\n\x06methodJ\x04\x08\x05\x10\x06\"\xb9\x01\n\x05Index\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x06metric\x18\x02 \x01(\x0e\x32\x13.podroute.v1.Metric\x12!\n\x04hnsw\x18\x03 \x01(\x0b\x32\x11.podroute.v1.HnswH\x00\x12\'\n\x07ivfflat\x18\x04 \x01(\x0b\x32\x14.podroute.v1.IvfFlatH\x00\x12\x12\n\nsize_bytes\x18\x06 \x01(\x03\x12\r\n\x05valid\x18\x07 \x01(\x08\x42\x08\n\x06methodJ\x04\x08\x05\x10\x06\"I\n\rIndexProgress\x12\r\n\x05phase\x18\x01 \x01(\t\x12\x13\n\x0b\x62locks_done\x18\x02 \x01(\x03\x12\x14\n\x0c\x62locks_total\x18\x03 \x01(\x03\"s\n\x13\x43reateIndexResponse\x12.\n\x08progress\x18\x01 \x01(\x0b\x32\x1a.podroute.v1.IndexProgressH\x00\x12#\n\x05index\x18\x02 \x01(\x0b\x32\x12.podroute.v1.IndexH\x00\x42\x07\n\x05\x65vent\"(\n\x12ListIndexesRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\":\n\x13ListIndexesResponse\x12#\n\x07indexes\x18\x01 \x03(\x0b\x32\x12.podroute.v1.Index\"4\n\x10\x44ropIndexRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"\x13\n\x11\x44ropIndexResponse\"<\n\x07\x46inding\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x10\n\x08\x62locking\x18\x03 \x01(\x08\")\n\x1aListAdoptableTablesRequest\x12\x0b\n\x03pod\x18\x01 \x01(\t\"x\n\x0e\x41\x64optableTable\x12\x12\n\ntable_name\x18\x01 \x01(\t\x12\x11\n\tdimension\x18\x02 \x01(\x05\x12\x17\n\x0frecord_estimate\x18\x03 \x01(\x03\x12&\n\x08\x66indings\x18\x04 \x03(\x0b\x32\x14.podroute.v1.Finding\"J\n\x1bListAdoptableTablesResponse\x12+\n\x06tables\x18\x01 \x03(\x0b\x32\x1b.podroute.v1.AdoptableTable\"}\n\x16\x41\x64optCollectionRequest\x12\x0b\n\x03pod\x18\x01 \x01(\t\x12\x12\n\ntable_name\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12#\n\x06metric\x18\x04 \x01(\x0e\x32\x13.podroute.v1.Metric\x12\x0f\n\x07\x64ry_run\x18\x05 \x01(\x08\"\xac\x01\n\x17\x41\x64optCollectionResponse\x12+\n\ncollection\x18\x01 \x01(\x0b\x32\x17.podroute.v1.Collection\x12\x17\n\x0frecord_estimate\x18\x02 \x01(\x03\x12#\n\x07indexes\x18\x03 \x03(\x0b\x32\x12.podroute.v1.Index\x12&\n\x08\x66indings\x18\x04 \x03(\x0b\x32\x14.podroute.v1.Finding2\xc5\x06\n\x11\x43ollectionService\x12_\n\x10\x43reateCollection\x12$.podroute.v1.CreateCollectionRequest\x1a%.podroute.v1.CreateCollectionResponse\x12V\n\rGetCollection\x12!.podroute.v1.GetCollectionRequest\x1a\".podroute.v1.GetCollectionResponse\x12\\\n\x0fListCollections\x12#.podroute.v1.ListCollectionsRequest\x1a$.podroute.v1.ListCollectionsResponse\x12_\n\x10\x44\x65leteCollection\x12$.podroute.v1.DeleteCollectionRequest\x1a%.podroute.v1.DeleteCollectionResponse\x12R\n\x0b\x43reateIndex\x12\x1f.podroute.v1.CreateIndexRequest\x1a .podroute.v1.CreateIndexResponse0\x01\x12P\n\x0bListIndexes\x12\x1f.podroute.v1.ListIndexesRequest\x1a .podroute.v1.ListIndexesResponse\x12J\n\tDropIndex\x12\x1d.podroute.v1.DropIndexRequest\x1a\x1e.podroute.v1.DropIndexResponse\x12h\n\x13ListAdoptableTables\x12\'.podroute.v1.ListAdoptableTablesRequest\x1a(.podroute.v1.ListAdoptableTablesResponse\x12\\\n\x0f\x41\x64optCollection\x12#.podroute.v1.AdoptCollectionRequest\x1a$.podroute.v1.AdoptCollectionResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -54,14 +54,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETECOLLECTIONRESPONSE']._serialized_end=815
   _globals['_HNSW']._serialized_start=817
   _globals['_HNSW']._serialized_end=895
-  _globals['_CREATEINDEXREQUEST']._serialized_start=898
-  _globals['_CREATEINDEXREQUEST']._serialized_end=1026
-  _globals['_INDEX']._serialized_start=1028
-  _globals['_INDEX']._serialized_end=1086
-  _globals['_INDEXPROGRESS']._serialized_start=1088
-  _globals['_INDEXPROGRESS']._serialized_end=1161
-  _globals['_CREATEINDEXRESPONSE']._serialized_start=1163
-  _globals['_CREATEINDEXRESPONSE']._serialized_end=1278
-  _globals['_COLLECTIONSERVICE']._serialized_start=1281
-  _globals['_COLLECTIONSERVICE']._serialized_end=1760
+  _globals['_IVFFLAT']._serialized_start=897
+  _globals['_IVFFLAT']._serialized_end=936
+  _globals['_CREATEINDEXREQUEST']._serialized_start=939
+  _globals['_CREATEINDEXREQUEST']._serialized_end=1125
+  _globals['_INDEX']._serialized_start=1128
+  _globals['_INDEX']._serialized_end=1313
+  _globals['_INDEXPROGRESS']._serialized_start=1315
+  _globals['_INDEXPROGRESS']._serialized_end=1388
+  _globals['_CREATEINDEXRESPONSE']._serialized_start=1390
+  _globals['_CREATEINDEXRESPONSE']._serialized_end=1505
+  _globals['_LISTINDEXESREQUEST']._serialized_start=1507
+  _globals['_LISTINDEXESREQUEST']._serialized_end=1547
+  _globals['_LISTINDEXESRESPONSE']._serialized_start=1549
+  _globals['_LISTINDEXESRESPONSE']._serialized_end=1607
+  _globals['_DROPINDEXREQUEST']._serialized_start=1609
+  _globals['_DROPINDEXREQUEST']._serialized_end=1661
+  _globals['_DROPINDEXRESPONSE']._serialized_start=1663
+  _globals['_DROPINDEXRESPONSE']._serialized_end=1682
+  _globals['_FINDING']._serialized_start=1684
+  _globals['_FINDING']._serialized_end=1744
+  _globals['_LISTADOPTABLETABLESREQUEST']._serialized_start=1746
+  _globals['_LISTADOPTABLETABLESREQUEST']._serialized_end=1787
+  _globals['_ADOPTABLETABLE']._serialized_start=1789
+  _globals['_ADOPTABLETABLE']._serialized_end=1909
+  _globals['_LISTADOPTABLETABLESRESPONSE']._serialized_start=1911
+  _globals['_LISTADOPTABLETABLESRESPONSE']._serialized_end=1985
+  _globals['_ADOPTCOLLECTIONREQUEST']._serialized_start=1987
+  _globals['_ADOPTCOLLECTIONREQUEST']._serialized_end=2112
+  _globals['_ADOPTCOLLECTIONRESPONSE']._serialized_start=2115
+  _globals['_ADOPTCOLLECTIONRESPONSE']._serialized_end=2287
+  _globals['_COLLECTIONSERVICE']._serialized_start=2290
+  _globals['_COLLECTIONSERVICE']._serialized_end=3127
 # @@protoc_insertion_point(module_scope)

@@ -95,23 +95,41 @@ class Hnsw(_message.Message):
     ef_construction: int
     def __init__(self, m: _Optional[int] = ..., ef_construction: _Optional[int] = ...) -> None: ...
 
+class IvfFlat(_message.Message):
+    __slots__ = ("lists",)
+    LISTS_FIELD_NUMBER: _ClassVar[int]
+    lists: int
+    def __init__(self, lists: _Optional[int] = ...) -> None: ...
+
 class CreateIndexRequest(_message.Message):
-    __slots__ = ("collection", "hnsw", "metric")
+    __slots__ = ("collection", "hnsw", "ivfflat", "metric", "replace")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     HNSW_FIELD_NUMBER: _ClassVar[int]
+    IVFFLAT_FIELD_NUMBER: _ClassVar[int]
     METRIC_FIELD_NUMBER: _ClassVar[int]
+    REPLACE_FIELD_NUMBER: _ClassVar[int]
     collection: str
     hnsw: Hnsw
+    ivfflat: IvfFlat
     metric: _record_pb2.Metric
-    def __init__(self, collection: _Optional[str] = ..., hnsw: _Optional[_Union[Hnsw, _Mapping]] = ..., metric: _Optional[_Union[_record_pb2.Metric, str]] = ...) -> None: ...
+    replace: bool
+    def __init__(self, collection: _Optional[str] = ..., hnsw: _Optional[_Union[Hnsw, _Mapping]] = ..., ivfflat: _Optional[_Union[IvfFlat, _Mapping]] = ..., metric: _Optional[_Union[_record_pb2.Metric, str]] = ..., replace: _Optional[bool] = ...) -> None: ...
 
 class Index(_message.Message):
-    __slots__ = ("name", "metric")
+    __slots__ = ("name", "metric", "hnsw", "ivfflat", "size_bytes", "valid")
     NAME_FIELD_NUMBER: _ClassVar[int]
     METRIC_FIELD_NUMBER: _ClassVar[int]
+    HNSW_FIELD_NUMBER: _ClassVar[int]
+    IVFFLAT_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    VALID_FIELD_NUMBER: _ClassVar[int]
     name: str
     metric: _record_pb2.Metric
-    def __init__(self, name: _Optional[str] = ..., metric: _Optional[_Union[_record_pb2.Metric, str]] = ...) -> None: ...
+    hnsw: Hnsw
+    ivfflat: IvfFlat
+    size_bytes: int
+    valid: bool
+    def __init__(self, name: _Optional[str] = ..., metric: _Optional[_Union[_record_pb2.Metric, str]] = ..., hnsw: _Optional[_Union[Hnsw, _Mapping]] = ..., ivfflat: _Optional[_Union[IvfFlat, _Mapping]] = ..., size_bytes: _Optional[int] = ..., valid: _Optional[bool] = ...) -> None: ...
 
 class IndexProgress(_message.Message):
     __slots__ = ("phase", "blocks_done", "blocks_total")
@@ -130,3 +148,87 @@ class CreateIndexResponse(_message.Message):
     progress: IndexProgress
     index: Index
     def __init__(self, progress: _Optional[_Union[IndexProgress, _Mapping]] = ..., index: _Optional[_Union[Index, _Mapping]] = ...) -> None: ...
+
+class ListIndexesRequest(_message.Message):
+    __slots__ = ("collection",)
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    def __init__(self, collection: _Optional[str] = ...) -> None: ...
+
+class ListIndexesResponse(_message.Message):
+    __slots__ = ("indexes",)
+    INDEXES_FIELD_NUMBER: _ClassVar[int]
+    indexes: _containers.RepeatedCompositeFieldContainer[Index]
+    def __init__(self, indexes: _Optional[_Iterable[_Union[Index, _Mapping]]] = ...) -> None: ...
+
+class DropIndexRequest(_message.Message):
+    __slots__ = ("collection", "name")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    name: str
+    def __init__(self, collection: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
+
+class DropIndexResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Finding(_message.Message):
+    __slots__ = ("reason", "message", "blocking")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    BLOCKING_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    message: str
+    blocking: bool
+    def __init__(self, reason: _Optional[str] = ..., message: _Optional[str] = ..., blocking: _Optional[bool] = ...) -> None: ...
+
+class ListAdoptableTablesRequest(_message.Message):
+    __slots__ = ("pod",)
+    POD_FIELD_NUMBER: _ClassVar[int]
+    pod: str
+    def __init__(self, pod: _Optional[str] = ...) -> None: ...
+
+class AdoptableTable(_message.Message):
+    __slots__ = ("table_name", "dimension", "record_estimate", "findings")
+    TABLE_NAME_FIELD_NUMBER: _ClassVar[int]
+    DIMENSION_FIELD_NUMBER: _ClassVar[int]
+    RECORD_ESTIMATE_FIELD_NUMBER: _ClassVar[int]
+    FINDINGS_FIELD_NUMBER: _ClassVar[int]
+    table_name: str
+    dimension: int
+    record_estimate: int
+    findings: _containers.RepeatedCompositeFieldContainer[Finding]
+    def __init__(self, table_name: _Optional[str] = ..., dimension: _Optional[int] = ..., record_estimate: _Optional[int] = ..., findings: _Optional[_Iterable[_Union[Finding, _Mapping]]] = ...) -> None: ...
+
+class ListAdoptableTablesResponse(_message.Message):
+    __slots__ = ("tables",)
+    TABLES_FIELD_NUMBER: _ClassVar[int]
+    tables: _containers.RepeatedCompositeFieldContainer[AdoptableTable]
+    def __init__(self, tables: _Optional[_Iterable[_Union[AdoptableTable, _Mapping]]] = ...) -> None: ...
+
+class AdoptCollectionRequest(_message.Message):
+    __slots__ = ("pod", "table_name", "name", "metric", "dry_run")
+    POD_FIELD_NUMBER: _ClassVar[int]
+    TABLE_NAME_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    pod: str
+    table_name: str
+    name: str
+    metric: _record_pb2.Metric
+    dry_run: bool
+    def __init__(self, pod: _Optional[str] = ..., table_name: _Optional[str] = ..., name: _Optional[str] = ..., metric: _Optional[_Union[_record_pb2.Metric, str]] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class AdoptCollectionResponse(_message.Message):
+    __slots__ = ("collection", "record_estimate", "indexes", "findings")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    RECORD_ESTIMATE_FIELD_NUMBER: _ClassVar[int]
+    INDEXES_FIELD_NUMBER: _ClassVar[int]
+    FINDINGS_FIELD_NUMBER: _ClassVar[int]
+    collection: Collection
+    record_estimate: int
+    indexes: _containers.RepeatedCompositeFieldContainer[Index]
+    findings: _containers.RepeatedCompositeFieldContainer[Finding]
+    def __init__(self, collection: _Optional[_Union[Collection, _Mapping]] = ..., record_estimate: _Optional[int] = ..., indexes: _Optional[_Iterable[_Union[Index, _Mapping]]] = ..., findings: _Optional[_Iterable[_Union[Finding, _Mapping]]] = ...) -> None: ...

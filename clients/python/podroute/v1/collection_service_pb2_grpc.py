@@ -61,6 +61,26 @@ class CollectionServiceStub:
                 request_serializer=podroute_dot_v1_dot_collection__service__pb2.CreateIndexRequest.SerializeToString,
                 response_deserializer=podroute_dot_v1_dot_collection__service__pb2.CreateIndexResponse.FromString,
                 _registered_method=True)
+        self.ListIndexes = channel.unary_unary(
+                '/podroute.v1.CollectionService/ListIndexes',
+                request_serializer=podroute_dot_v1_dot_collection__service__pb2.ListIndexesRequest.SerializeToString,
+                response_deserializer=podroute_dot_v1_dot_collection__service__pb2.ListIndexesResponse.FromString,
+                _registered_method=True)
+        self.DropIndex = channel.unary_unary(
+                '/podroute.v1.CollectionService/DropIndex',
+                request_serializer=podroute_dot_v1_dot_collection__service__pb2.DropIndexRequest.SerializeToString,
+                response_deserializer=podroute_dot_v1_dot_collection__service__pb2.DropIndexResponse.FromString,
+                _registered_method=True)
+        self.ListAdoptableTables = channel.unary_unary(
+                '/podroute.v1.CollectionService/ListAdoptableTables',
+                request_serializer=podroute_dot_v1_dot_collection__service__pb2.ListAdoptableTablesRequest.SerializeToString,
+                response_deserializer=podroute_dot_v1_dot_collection__service__pb2.ListAdoptableTablesResponse.FromString,
+                _registered_method=True)
+        self.AdoptCollection = channel.unary_unary(
+                '/podroute.v1.CollectionService/AdoptCollection',
+                request_serializer=podroute_dot_v1_dot_collection__service__pb2.AdoptCollectionRequest.SerializeToString,
+                response_deserializer=podroute_dot_v1_dot_collection__service__pb2.AdoptCollectionResponse.FromString,
+                _registered_method=True)
 
 
 class CollectionServiceServicer:
@@ -104,6 +124,34 @@ class CollectionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListIndexes(self, request, context):
+        """Lists the indexes of a collection, by what the pod's system catalogs say.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DropIndex(self, request, context):
+        """Drops an index while reads and writes go on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAdoptableTables(self, request, context):
+        """Lists the tables of a pod that are no collections yet, and what keeps each from being adopted as one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AdoptCollection(self, request, context):
+        """Makes a table of the vecs layout a collection. Nothing is copied, and vecs can go on using the table.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CollectionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -131,6 +179,26 @@ def add_CollectionServiceServicer_to_server(servicer, server):
                     servicer.CreateIndex,
                     request_deserializer=podroute_dot_v1_dot_collection__service__pb2.CreateIndexRequest.FromString,
                     response_serializer=podroute_dot_v1_dot_collection__service__pb2.CreateIndexResponse.SerializeToString,
+            ),
+            'ListIndexes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListIndexes,
+                    request_deserializer=podroute_dot_v1_dot_collection__service__pb2.ListIndexesRequest.FromString,
+                    response_serializer=podroute_dot_v1_dot_collection__service__pb2.ListIndexesResponse.SerializeToString,
+            ),
+            'DropIndex': grpc.unary_unary_rpc_method_handler(
+                    servicer.DropIndex,
+                    request_deserializer=podroute_dot_v1_dot_collection__service__pb2.DropIndexRequest.FromString,
+                    response_serializer=podroute_dot_v1_dot_collection__service__pb2.DropIndexResponse.SerializeToString,
+            ),
+            'ListAdoptableTables': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAdoptableTables,
+                    request_deserializer=podroute_dot_v1_dot_collection__service__pb2.ListAdoptableTablesRequest.FromString,
+                    response_serializer=podroute_dot_v1_dot_collection__service__pb2.ListAdoptableTablesResponse.SerializeToString,
+            ),
+            'AdoptCollection': grpc.unary_unary_rpc_method_handler(
+                    servicer.AdoptCollection,
+                    request_deserializer=podroute_dot_v1_dot_collection__service__pb2.AdoptCollectionRequest.FromString,
+                    response_serializer=podroute_dot_v1_dot_collection__service__pb2.AdoptCollectionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -270,6 +338,114 @@ class CollectionService:
             '/podroute.v1.CollectionService/CreateIndex',
             podroute_dot_v1_dot_collection__service__pb2.CreateIndexRequest.SerializeToString,
             podroute_dot_v1_dot_collection__service__pb2.CreateIndexResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListIndexes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/podroute.v1.CollectionService/ListIndexes',
+            podroute_dot_v1_dot_collection__service__pb2.ListIndexesRequest.SerializeToString,
+            podroute_dot_v1_dot_collection__service__pb2.ListIndexesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DropIndex(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/podroute.v1.CollectionService/DropIndex',
+            podroute_dot_v1_dot_collection__service__pb2.DropIndexRequest.SerializeToString,
+            podroute_dot_v1_dot_collection__service__pb2.DropIndexResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAdoptableTables(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/podroute.v1.CollectionService/ListAdoptableTables',
+            podroute_dot_v1_dot_collection__service__pb2.ListAdoptableTablesRequest.SerializeToString,
+            podroute_dot_v1_dot_collection__service__pb2.ListAdoptableTablesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AdoptCollection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/podroute.v1.CollectionService/AdoptCollection',
+            podroute_dot_v1_dot_collection__service__pb2.AdoptCollectionRequest.SerializeToString,
+            podroute_dot_v1_dot_collection__service__pb2.AdoptCollectionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -51,6 +51,11 @@ class VectorServiceStub:
                 request_serializer=podroute_dot_v1_dot_vector__service__pb2.QueryRequest.SerializeToString,
                 response_deserializer=podroute_dot_v1_dot_vector__service__pb2.QueryResponse.FromString,
                 _registered_method=True)
+        self.BatchQuery = channel.unary_unary(
+                '/podroute.v1.VectorService/BatchQuery',
+                request_serializer=podroute_dot_v1_dot_vector__service__pb2.BatchQueryRequest.SerializeToString,
+                response_deserializer=podroute_dot_v1_dot_vector__service__pb2.BatchQueryResponse.FromString,
+                _registered_method=True)
         self.Fetch = channel.unary_unary(
                 '/podroute.v1.VectorService/Fetch',
                 request_serializer=podroute_dot_v1_dot_vector__service__pb2.FetchRequest.SerializeToString,
@@ -65,6 +70,16 @@ class VectorServiceStub:
                 '/podroute.v1.VectorService/Count',
                 request_serializer=podroute_dot_v1_dot_vector__service__pb2.CountRequest.SerializeToString,
                 response_deserializer=podroute_dot_v1_dot_vector__service__pb2.CountResponse.FromString,
+                _registered_method=True)
+        self.UpdateMetadata = channel.unary_unary(
+                '/podroute.v1.VectorService/UpdateMetadata',
+                request_serializer=podroute_dot_v1_dot_vector__service__pb2.UpdateMetadataRequest.SerializeToString,
+                response_deserializer=podroute_dot_v1_dot_vector__service__pb2.UpdateMetadataResponse.FromString,
+                _registered_method=True)
+        self.Scan = channel.unary_stream(
+                '/podroute.v1.VectorService/Scan',
+                request_serializer=podroute_dot_v1_dot_vector__service__pb2.ScanRequest.SerializeToString,
+                response_deserializer=podroute_dot_v1_dot_vector__service__pb2.ScanResponse.FromString,
                 _registered_method=True)
 
 
@@ -106,6 +121,14 @@ class VectorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchQuery(self, request, context):
+        """Runs many queries, a few at a time. Each has an outcome of its own: one that fails does not touch the others. They
+        share the call's deadline; those that are not done shortly before it end as DEADLINE_EXCEEDED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Fetch(self, request, context):
         """Reads records by id.
         """
@@ -122,6 +145,26 @@ class VectorServiceServicer:
 
     def Count(self, request, context):
         """Counts records, all of them or those that match a filter.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateMetadata(self, request, context):
+        """Changes the metadata of records, and not their vectors, in one transaction. Where an answer was lost, the call can
+        be made again. An index takes each record anew that was changed, as after an Upsert.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Scan(self, request, context):
+        """Reads all records, or those that match a filter, in code-point order of their ids, as many at a time as the caller
+        takes. (A table that podroute did not make is read in the order that its `id` column has there.) A record that is
+        there all the time comes exactly once; one that is written or deleted meanwhile may come or not.
+
+        The caller's deadline is that of the whole stream; default: the router's `timeouts.stream_s`. To go on after an
+        error, call again with the last response's `resume_token`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -145,6 +188,11 @@ def add_VectorServiceServicer_to_server(servicer, server):
                     request_deserializer=podroute_dot_v1_dot_vector__service__pb2.QueryRequest.FromString,
                     response_serializer=podroute_dot_v1_dot_vector__service__pb2.QueryResponse.SerializeToString,
             ),
+            'BatchQuery': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchQuery,
+                    request_deserializer=podroute_dot_v1_dot_vector__service__pb2.BatchQueryRequest.FromString,
+                    response_serializer=podroute_dot_v1_dot_vector__service__pb2.BatchQueryResponse.SerializeToString,
+            ),
             'Fetch': grpc.unary_unary_rpc_method_handler(
                     servicer.Fetch,
                     request_deserializer=podroute_dot_v1_dot_vector__service__pb2.FetchRequest.FromString,
@@ -159,6 +207,16 @@ def add_VectorServiceServicer_to_server(servicer, server):
                     servicer.Count,
                     request_deserializer=podroute_dot_v1_dot_vector__service__pb2.CountRequest.FromString,
                     response_serializer=podroute_dot_v1_dot_vector__service__pb2.CountResponse.SerializeToString,
+            ),
+            'UpdateMetadata': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateMetadata,
+                    request_deserializer=podroute_dot_v1_dot_vector__service__pb2.UpdateMetadataRequest.FromString,
+                    response_serializer=podroute_dot_v1_dot_vector__service__pb2.UpdateMetadataResponse.SerializeToString,
+            ),
+            'Scan': grpc.unary_stream_rpc_method_handler(
+                    servicer.Scan,
+                    request_deserializer=podroute_dot_v1_dot_vector__service__pb2.ScanRequest.FromString,
+                    response_serializer=podroute_dot_v1_dot_vector__service__pb2.ScanResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -255,6 +313,33 @@ class VectorService:
             _registered_method=True)
 
     @staticmethod
+    def BatchQuery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/podroute.v1.VectorService/BatchQuery',
+            podroute_dot_v1_dot_vector__service__pb2.BatchQueryRequest.SerializeToString,
+            podroute_dot_v1_dot_vector__service__pb2.BatchQueryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def Fetch(request,
             target,
             options=(),
@@ -325,6 +410,60 @@ class VectorService:
             '/podroute.v1.VectorService/Count',
             podroute_dot_v1_dot_vector__service__pb2.CountRequest.SerializeToString,
             podroute_dot_v1_dot_vector__service__pb2.CountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateMetadata(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/podroute.v1.VectorService/UpdateMetadata',
+            podroute_dot_v1_dot_vector__service__pb2.UpdateMetadataRequest.SerializeToString,
+            podroute_dot_v1_dot_vector__service__pb2.UpdateMetadataResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Scan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/podroute.v1.VectorService/Scan',
+            podroute_dot_v1_dot_vector__service__pb2.ScanRequest.SerializeToString,
+            podroute_dot_v1_dot_vector__service__pb2.ScanResponse.FromString,
             options,
             channel_credentials,
             insecure,
