@@ -16,7 +16,7 @@ STUBS := clients/python/podroute/v1
 demo: .venv/.installed  ## the whole thing in one minute, on an embedded cluster
 	$(BIN)/podroute demo
 
-test: .venv/.installed  ## the whole test suite
+test: .venv/.installed .venv-vecs/.installed  ## the whole test suite; some tests run vecs itself
 	$(BIN)/python -m pytest
 
 check: .venv/.installed  ## style, types, layers, contract, stubs
@@ -27,7 +27,7 @@ check: .venv/.installed  ## style, types, layers, contract, stubs
 	$(BIN)/buf lint proto
 	$(BIN)/python scripts/stubs.py --check
 
-bench: .venv/.benchmarks .venv-vecs/.installed build/pgbouncer  ## all benchmarks, three quarters of an hour; BENCH='--only query' runs some
+bench: .venv/.benchmarks .venv-vecs/.installed build/pgbouncer  ## all benchmarks, about an hour; BENCH='--only query' runs some
 	$(BIN)/python -m benchmarks $(BENCH)
 
 bench-smoke: .venv/.benchmarks .venv-vecs/.installed build/pgbouncer  ## the main ratios from a small run

@@ -25,7 +25,19 @@ from benchmarks.children import ROOT
 from benchmarks.progress import tell
 from benchmarks.section import Scale, Section
 
-SECTIONS = ("query", "pace", "load", "recall", "size", "workers", "ingest", "growth", "memory")
+SECTIONS = (
+    "query",
+    "pace",
+    "load",
+    "recall",
+    "filtered",
+    "metadata_index",
+    "size",
+    "workers",
+    "ingest",
+    "growth",
+    "memory",
+)
 SMOKE = ("query", "ingest", "growth")
 """What a smoke run has: all that the main ratios need."""
 FOLDERS = {Scale.FULL: ROOT / "benchmarks" / "results", Scale.SMOKE: ROOT / "build" / "bench-smoke"}

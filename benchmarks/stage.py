@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,11 @@ CLIENT = "podroute DIRECT, client"
 PATHS = {DIRECT: "ACCESS_PATH_DIRECT", CLIENT: "ACCESS_PATH_DIRECT", FDW: "ACCESS_PATH_FDW"}
 
 
+def numbered(position: int) -> Mapping[str, object]:
+    """Metadata of a record: little, and different each."""
+    return {"number": position}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """A cluster and its router, running."""
@@ -49,16 +54,19 @@ class Stage:
         """Ids of the servers' first processes."""
         return [server.pid for server in self.cluster.servers.values()]
 
-    def fill(self, name: str, dataset: Dataset, *, limit: int) -> Filled:
-        """Makes a collection with its HNSW index through the router, and leaves PostgreSQL nothing to do of its own."""
+    def fill(
+        self, name: str, dataset: Dataset, *, limit: int, metadata: Callable[[int], Mapping[str, object]] = numbered
+    ) -> Filled:
+        """Makes a collection with its HNSW index through the router, and leaves PostgreSQL nothing to do of its own.
+
+        metadata: that of the record at a position.
+        """
         with podroute.Client(self.address) as client:
             client.wait_until_serving()
             collection = client.create_collection(
                 name, dimension=dataset.records.shape[1], metric=dataset.metric, pod=POD
             )
-            client.upsert_many(
-                name, ((record_id(i), vector, {"number": i}) for i, vector in enumerate(dataset.records))
-            )
+            client.upsert_many(name, ((record_id(i), vector, metadata(i)) for i, vector in enumerate(dataset.records)))
             client.create_index(name)
         pod = self.cluster.pods[POD]
         placement = collection.placement

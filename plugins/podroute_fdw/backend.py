@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
+from typing import NoReturn
 
 from podroute_router.backend import PreparedQuery
 from podroute_router.config import Config, Database
 from podroute_router.domain import (
     Collection,
     Deadline,
+    Explainable,
+    Explanation,
     MetadataUpdate,
     PlainQuery,
     Query,
@@ -22,17 +26,26 @@ from podroute_router.domain import (
     Selection,
     UpsertMode,
 )
-from podroute_router.errors import Unavailable
+from podroute_router.drift import PRIMARY, Drift, Inspection, database_drift, silent_database
+from podroute_router.errors import FailedPrecondition, PodrouteError, Unavailable
+from podroute_router.exposures import Exposed, ExposingFacts
 from podroute_router.filters import Filter
+from podroute_router.postgres import exposed_view
 from podroute_router.postgres.access import LATENCY_SETTINGS, LOCAL_SETTINGS, SESSION_SETTINGS, Relations, TableAccess
 from podroute_router.postgres.extension import ready
+from podroute_router.postgres.guard import PushdownGuard
 from podroute_router.postgres.pool import Pool
 from podroute_router.shard_map import ShardMap
 from podroute_router.sql.statements import Relation
 from psycopg import sql
 
-from podroute_fdw import objects
+from podroute_fdw import exposing, exposure_drift, objects
+from podroute_fdw.inspection import PREPARE, inspect
 from podroute_fdw.reconcile import reconcile
+from podroute_fdw.watch import server_facts, watch_servers
+
+INSPECTION_SHARE = 0.8
+"""The primary has that part of the time for its inspection, so that where it hangs the pods' answers are not lost."""
 
 LINGER_S = 60.0
 """A session of the primary that waits for a frozen pod keeps its place, so that one pod cannot take all sessions."""
@@ -56,13 +69,20 @@ class FdwBackend:
         self._config = config
         self._primary = primary
         self._followed: ShardMap | None = None
+        self._exposed: dict[tuple[str, str], Exposed] | None = None
         self._follows = asyncio.Lock()
+        self._watch: asyncio.Task[NoReturn] | None = None
         places = config.limits.fdw_connections_per_pod
         lanes = places // 2
         self._pools = {name: self._open_pool(name, places - lanes) for name in config.pods}
         self._lanes = {name: pool.lanes(lanes) for name, pool in self._pools.items()}
         self._access = {
-            name: TableAccess(pool, self._lanes[name], exact_pass_s=config.timeouts.exact_pass_s)
+            name: TableAccess(
+                pool,
+                self._lanes[name],
+                exact_pass_s=config.timeouts.exact_pass_s,
+                guard=None if config.is_on_primary(name) else PushdownGuard({"pod": name, "path": "fdw"}),
+            )
             for name, pool in self._pools.items()
         }
         facts = {"path": "fdw"}
@@ -104,6 +124,13 @@ class FdwBackend:
         """See `backend.Backend`."""
         return await self._of(collection).delete(self._relations(collection), selection, deadline)
 
+    async def delete_returning(
+        self, collection: Collection, selection: Selection, most_bytes: int, deadline: Deadline
+    ) -> list[str]:
+        """See `backend.Backend`."""
+        relations = self._relations(collection)
+        return await self._of(collection).delete_returning(relations, selection, most_bytes, deadline)
+
     async def count(self, collection: Collection, filter: Filter | None, deadline: Deadline) -> int:
         """See `backend.Backend`."""
         return await self._of(collection).count(self._relations(collection), filter, deadline)
@@ -116,6 +143,12 @@ class FdwBackend:
         """See `backend.Backend`."""
         return await self._of(collection).scan(self._relations(collection), page, deadline)
 
+    async def explain(
+        self, collection: Collection, asked: Explainable, deadline: Deadline, *, analyze: bool = False
+    ) -> Explanation:
+        """See `backend.Backend`."""
+        return await self._of(collection).explain(self._relations(collection), asked, deadline, analyze=analyze)
+
     async def follow(self, shard_map: ShardMap, deadline: Deadline) -> None:
         """See `backend.MapFollower`."""
         async with self._follows:
@@ -123,10 +156,99 @@ class FdwBackend:
                 return
             async with self._admin.connection(deadline) as connection:
                 await reconcile(connection, self._config, self._primary, self._followed, shard_map)
+                if self._watch is None:
+                    known = await server_facts(connection, self._access)
+                    for access in self._access.values():
+                        access.forget_plans()
+                    self._watch = asyncio.create_task(watch_servers(self._admin, self._access, known))
             self._followed = shard_map
+
+    async def inspect(self, shard_map: ShardMap, deadline: Deadline) -> Inspection:
+        """See `backend.Inspector`."""
+        patience_s = INSPECTION_SHARE * deadline.remaining_s()
+        try:
+            async with asyncio.timeout(patience_s), self._admin.connection(deadline) as connection:
+                return await inspect(connection, self._config, self._primary, shard_map)
+        except TimeoutError:
+            return Inspection(drifts=(silent_database(PRIMARY, patience_s),))
+        except (Unavailable, FailedPrecondition) as error:
+            return Inspection(drifts=(database_drift(PRIMARY, error, PREPARE),))
+
+    async def mend(self, shard_map: ShardMap, deadline: Deadline) -> None:
+        """See `backend.Inspector`."""
+        async with self._follows, self._admin.connection(deadline) as connection:
+            await reconcile(connection, self._config, self._primary, None, shard_map)
+
+    async def look_for_exposure(self, exposed: Exposed, deadline: Deadline) -> ExposingFacts:
+        """See `backend.Exposer`."""
+        async with self._admin.connection(deadline) as connection:
+            return await exposing.look(connection, exposed.exposure)
+
+    async def make_exposure(
+        self,
+        exposed: Exposed,
+        others: Sequence[Exposed],  # noqa: ARG002 - each has a foreign table of its own
+        deadline: Deadline,
+    ) -> None:
+        """See `backend.Exposer`."""
+        async with self._admin.connection(deadline) as connection:
+            await exposing.make(connection, self._config, self._primary, exposed)
+
+    async def check_exposure_removable(self, exposed: Exposed, deadline: Deadline) -> None:
+        """See `backend.Exposer`."""
+        async with self._admin.connection(deadline) as connection:
+            await exposed_view.check_removable(connection, exposed.exposure)
+
+    async def remove_exposure(
+        self,
+        exposed: Exposed,
+        others: Sequence[Exposed],  # noqa: ARG002 - as above
+        deadline: Deadline,
+    ) -> None:
+        """See `backend.Exposer`."""
+        async with self._admin.connection(deadline) as connection:
+            await exposing.remove(connection, exposed.exposure)
+
+    async def inspect_exposures(self, exposures: Sequence[Exposed], deadline: Deadline) -> list[Drift]:
+        """See `backend.ExposureInspector`."""
+        with suppress(PodrouteError):  # `inspect` says so
+            async with self._admin.connection(deadline) as connection:
+                return await exposure_drift.inspect(connection, self._config, self._primary, exposures)
+        return []
+
+    async def mend_exposures(self, exposures: Sequence[Exposed], deadline: Deadline) -> None:
+        """See `backend.ExposureInspector`."""
+        async with self._follows, self._admin.connection(deadline) as connection:
+            if not await exposing.is_prepared(connection):
+                return
+            known = {each.exposure.name for each in exposures}
+            gone = [each for each in await exposing.standing(connection) if each.name not in known]
+            await exposing.follow(connection, self._config, self._primary, changed=exposures, gone=gone, revision=None)
+
+    async def follow_exposures(self, exposures: Sequence[Exposed], revision: int, deadline: Deadline) -> None:
+        """See `backend.ExposureFollower`."""
+        wanted = {each.exposure.name: each for each in exposures}
+        async with self._follows:
+            if wanted == self._exposed:
+                return
+            async with self._admin.connection(deadline) as connection:
+                if self._exposed is None:
+                    before = {each.name: each for each in await exposing.standing(connection)}
+                    changed = list(wanted.values())
+                else:
+                    before = {name: each.exposure for name, each in self._exposed.items()}
+                    changed = [each for name, each in wanted.items() if self._exposed.get(name) != each]
+                gone = [exposure for name, exposure in before.items() if name not in wanted]
+                await exposing.follow(
+                    connection, self._config, self._primary, changed=changed, gone=gone, revision=revision
+                )
+            self._exposed = wanted
 
     async def close(self) -> None:
         """See `backend.Backend`."""
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
         for lanes in self._lanes.values():
             await lanes.close()
         for pool in (*self._pools.values(), self._admin):

@@ -31,6 +31,9 @@ fewer, there are more round trips."""
 MOST_IN_BATCH = 1000
 """A statement has 65,535 parameters at most, three for each record."""
 
+ASSUMED_ROWS = 1e9
+"""So many rows foreign tables are told to have."""
+
 _ADDRESS = (
     "host",
     "hostaddr",
@@ -53,6 +56,11 @@ class Server:
     name: str
     options: Mapping[str, str]
     mapping: Mapping[str, str] = field(repr=False)
+
+    def without_secret(self) -> Server:
+        """The same for a person to read."""
+        shown = {key: "..." if key == "password" else value for key, value in self.mapping.items()}
+        return Server(self.name, self.options, shown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,9 +235,9 @@ def assume_many_rows(wanted: ForeignTable) -> str:
     return (
         sql.SQL(
             "select pg_catalog.pg_restore_relation_stats('schemaname', {}, 'relname', {}, "
-            "'relpages', 10000000::int4, 'reltuples', 1e9::float4)"
+            "'relpages', 10000000::int4, 'reltuples', {}::float4)"
         )
-        .format(sql.Literal(wanted.relation.schema), sql.Literal(wanted.name))
+        .format(sql.Literal(wanted.relation.schema), sql.Literal(wanted.name), sql.Literal(ASSUMED_ROWS))
         .as_string()
     )
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection as Some
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
 from podroute_router.config import Config, Database
-from podroute_router.domain import Collection
 from podroute_router.postgres.connection import Connection
 from podroute_router.postgres.prepare import FDW_OBJECTS, FOLLOWED, OWNER
 from podroute_router.shard_map import ShardMap
-from podroute_router.sql.statements import Relation
 from psycopg import sql
 
 from podroute_fdw import objects
+from podroute_fdw.comparison import compare_servers, compare_tables, reached_pods, useless_tables, wanted_tables
 from podroute_fdw.objects import ForeignTable
 
 _FOLLOWED = sql.Identifier(FDW_OBJECTS, FOLLOWED)
@@ -26,35 +24,11 @@ TABLES_A_TRANSACTION = 250
 TABLES_A_MESSAGE = 20
 """Statements that go out together: composing them is work of the event loop's, and so is each message."""
 
-ROWS_AT_A_TIME = 1000
-"""Read before other tasks get their turn."""
-
 T = TypeVar("T")
 
 _LOCK_REVISION = sql.SQL("select revision from {} for update").format(_FOLLOWED).as_string()
 _SET_REVISION = sql.SQL("update {} set revision = $1").format(_FOLLOWED).as_string()
 _LOCK_TIMEOUT = "set local lock_timeout = '2s'"  # an open transaction of a SQL user may hold a foreign table
-_SESSION = "select session_user, current_setting('server_version_num')::int"
-_SERVERS = """
-select s.srvname, coalesce(s.srvoptions, '{}'), m.umuser is not null, coalesce(m.umoptions, '{}')
-from pg_foreign_server s
-left join pg_user_mappings m on m.srvid = s.oid and m.usename = session_user
-where s.srvname = any($1)
-"""
-_TABLES = """
-select c.relname, s.srvname, f.ftoptions, a.atttypmod
-from pg_foreign_table f
-join pg_class c on c.oid = f.ftrelid
-join pg_namespace n on n.oid = c.relnamespace and n.nspname = $1
-join pg_foreign_server s on s.oid = f.ftserver
-left join pg_attribute a on a.attrelid = c.oid and a.attname = 'vec' and not a.attisdropped
-where c.relname = any($2)
-"""
-_NAMES = """
-select c.relname from pg_foreign_table f
-join pg_class c on c.oid = f.ftrelid
-join pg_namespace n on n.oid = c.relnamespace and n.nspname = $1
-"""
 
 
 async def reconcile(
@@ -65,48 +39,31 @@ async def reconcile(
     A map older than the one that another router has brought here is left alone. So is what belongs to pods that this
     router has no address for: another one has.
     """
-    pods = sorted(name for name in config.pods if name in now.pods and not config.is_on_primary(name))
+    pods = reached_pods(config, now)
     if before is None or before.pods != now.pods:
         async with connection.transaction():
             if await _lock(connection) > now.revision:
                 return
-            await _reconcile_servers(connection, config, primary, pods)
+            drifts = await compare_servers(connection, config, primary, pods)
+            await as_owner(connection)
+            for drift in drifts:
+                for step in drift.steps:
+                    await connection.execute(step.statement)
     if before is None:
         changed: Some[str] = now.collections.keys()
         controls = now.pods
     else:
         changed = now.changed_names(before)
         controls = before.pods ^ now.pods
-    await _create_tables(connection, _wanted(now, set(pods), changed, controls), now.revision)
+    await _create_tables(connection, wanted_tables(now, set(pods), changed, controls), now.revision)
     if before is None:
-        gone = await _useless_tables(connection, now)
+        gone = await useless_tables(connection, now)
     else:
         gone = [objects.control_table(pod).name for pod in controls if pod not in now.pods]
         for name in changed:
             if name not in now.collections:
                 gone += objects.read_table(name).name, objects.upsert_table(name).name
     await _drop_tables(connection, gone, now.revision)
-
-
-async def _reconcile_servers(connection: Connection, config: Config, primary: Database, pods: Sequence[str]) -> None:
-    role, server_version = await _one(connection, _SESSION, ())
-    names = [objects.server_name(pod) for pod in pods]
-    rows = await (await connection.execute(_SERVERS, (names,))).fetchall()
-    standing = {row[0]: row[1:] for row in rows}
-    await _as_owner(connection)  # not before: the options of a mapping show to its own user only
-    for pod in pods:
-        wanted = objects.server(config, pod, primary=primary, server_version=server_version)
-        if wanted.name not in standing:
-            await connection.execute(objects.create_server(wanted))
-            await connection.execute(objects.create_mapping(wanted, role))
-            continue
-        options, is_mapped, mapping = standing[wanted.name]
-        if _parsed(options) != wanted.options:
-            await connection.execute(objects.alter_server(wanted, _parsed(options)))
-        if not is_mapped:
-            await connection.execute(objects.create_mapping(wanted, role))
-        elif _parsed(mapping) != wanted.mapping:
-            await connection.execute(objects.alter_mapping(wanted, role, _parsed(mapping)))
 
 
 async def _create_tables(connection: Connection, wanted: Iterator[ForeignTable], revision: int) -> None:
@@ -119,88 +76,38 @@ async def _create_tables(connection: Connection, wanted: Iterator[ForeignTable],
         tables = list(islice(wanted, TABLES_A_TRANSACTION))
         unfinished = len(tables) == TABLES_A_TRANSACTION
         async with connection.transaction():
-            reached = await _begin(connection)
+            reached = await begin(connection)
             if reached > revision:
                 return
             if reached < revision:
                 await connection.execute(_SET_REVISION, (revision,))
-            standing = await _standing_tables(connection, [table.name for table in tables])
-            missing = [table for table in tables if standing.get(table.name) != table]
-            for part in _parts(missing, TABLES_A_MESSAGE):
-                steps = [step for table in part for step in _create(connection, table, stands=table.name in standing)]
-                await connection.execute(";".join(steps))
-
-
-def _create(connection: Connection, table: ForeignTable, *, stands: bool) -> list[str]:
-    steps = [objects.drop_table(table.name)] if stands else []
-    steps.append(objects.create_table(table, connection.vector_schema))
-    if connection.info.server_version >= objects.STATISTICS_SERVER_VERSION:
-        steps.append(objects.assume_many_rows(table))
-    return steps
+            drifts = await compare_tables(connection, tables)
+            while part := list(islice(drifts, TABLES_A_MESSAGE)):
+                await connection.execute(";".join(step.statement for drift in part for step in drift.steps))
 
 
 async def _drop_tables(connection: Connection, names: Sequence[str], revision: int) -> None:
     """Drops the tables of collections and pods that there are no more; after all else, as readers can hold it up."""
-    for part in _parts(names, TABLES_A_TRANSACTION):
+    for part in in_parts(names, TABLES_A_TRANSACTION):
         async with connection.transaction():
-            if await _begin(connection) > revision:
+            if await begin(connection) > revision:
                 return
-            for some in _parts(part, TABLES_A_MESSAGE):
+            for some in in_parts(part, TABLES_A_MESSAGE):
                 await connection.execute(";".join(map(objects.drop_table, some)))
 
 
-async def _begin(connection: Connection) -> int:
+async def begin(connection: Connection) -> int:
     """Takes the lock and the owner's role for a transaction; the revision that the tables were last brought to."""
     reached = await _lock(connection)
     await connection.execute(_LOCK_TIMEOUT)
-    await _as_owner(connection)
+    await as_owner(connection)
     return reached
 
 
-async def _standing_tables(connection: Connection, names: Sequence[str]) -> dict[str, ForeignTable]:
-    rows = await (await connection.execute(_TABLES, (FDW_OBJECTS, names))).fetchall()
-    return {row[0]: _standing(*row) for row in rows}
-
-
-async def _useless_tables(connection: Connection, now: ShardMap) -> list[str]:
-    """Names of all foreign tables that stand and are no collection's and no pod's."""
-    cursor = await connection.execute(_NAMES, (FDW_OBJECTS,))
-    found: list[str] = []
-    while rows := await cursor.fetchmany(ROWS_AT_A_TIME):
-        found.extend(name for (name,) in rows if not objects.is_of(name, now.collections, now.pods))
-        await asyncio.sleep(0)
-    return found
-
-
-def _wanted(now: ShardMap, pods: Some[str], names: Iterable[str], controls: Some[str]) -> Iterator[ForeignTable]:
-    """The tables of these collections and the control tables of these pods, as far as their pods can be reached."""
-    for pod in controls:
-        if pod in pods:
-            yield objects.control(pod)
-    for name in names:
-        collection: Collection | None = now.collections.get(name)
-        if collection is not None and collection.placement.pod in pods:
-            yield from objects.tables(collection)
-
-
-def _parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+def in_parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """The items, so many at a time."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
-
-
-def _standing(name: str, server: str, options: list[str], typmod: int | None) -> ForeignTable:
-    parsed = _parsed(options)
-    return ForeignTable(
-        name,
-        server,
-        Relation(parsed.get("schema_name", ""), parsed.get("table_name", "")),
-        dimension=typmod if typmod is not None and typmod > 0 else None,  # -1: the column is of text
-        batch_size=int(parsed["batch_size"]) if "batch_size" in parsed else None,
-    )
-
-
-def _parsed(options: list[str]) -> dict[str, str]:
-    return dict(option.split("=", 1) for option in options)
 
 
 async def _lock(connection: Connection) -> int:
@@ -209,7 +116,8 @@ async def _lock(connection: Connection) -> int:
     return int(revision)
 
 
-async def _as_owner(connection: Connection) -> None:
+async def as_owner(connection: Connection) -> None:
+    """Acts as the owner until the transaction ends."""
     await connection.execute(sql.SQL("set local role {}").format(sql.Identifier(OWNER)).as_string())
 
 

@@ -10,7 +10,10 @@ import numpy as np
 from podroute_router.backend import PreparedQuery
 from podroute_router.domain import (
     Collection,
+    Counting,
     Deadline,
+    Explainable,
+    Explanation,
     Index,
     IndexProgress,
     Match,
@@ -25,10 +28,11 @@ from podroute_router.domain import (
     Selection,
     UpdateMode,
     UpsertMode,
-    VectorIndex,
+    WantedIndex,
 )
 from podroute_router.errors import AlreadyExists, DeadlineExceeded, NotFound, Unavailable, Unsupported
 from podroute_router.filters import Filter
+from podroute_router.names import check_id_bytes
 
 from podroute_memory.chosen_keys import choose_keys, merge
 from podroute_memory.distances import distances
@@ -117,11 +121,13 @@ class MemoryBackend:
 
     async def delete(self, collection: Collection, selection: Selection, deadline: Deadline) -> int:
         """Deletes the records selected and returns how many there were."""
-        table = self._table(collection, deadline)
-        doomed = table.selected(selection)
-        for record_id in doomed:
-            del table.rows[record_id]
-        return len(doomed)
+        return len(self._delete(self._table(collection, deadline), selection, None))
+
+    async def delete_returning(
+        self, collection: Collection, selection: Selection, most_bytes: int, deadline: Deadline
+    ) -> list[str]:
+        """Deletes the records selected and returns their ids."""
+        return self._delete(self._table(collection, deadline), selection, most_bytes)
 
     async def count(self, collection: Collection, filter: Filter | None, deadline: Deadline) -> int:
         """How many records match; all where the filter is None."""
@@ -152,6 +158,27 @@ class MemoryBackend:
             for record in sorted(records, key=lambda record: record.id)[: page.limit]
         ]
 
+    async def explain(
+        self,
+        collection: Collection,
+        asked: Explainable,
+        deadline: Deadline,
+        *,
+        analyze: bool = False,  # noqa: ARG002  (there is one step only)
+    ) -> Explanation:
+        """There is no SQL: every record is looked at."""
+        table = self._table(collection, deadline)
+        match asked:
+            case Query(limit=limit):
+                work = f"measures those that match and sorts them for the {limit} nearest"
+            case Counting():
+                work = "counts those that match"
+            case Selection(ids=None):
+                work = "deletes those that match"
+            case _:
+                return Explanation(sql="", plan=f"Look-up: ids in a dictionary of {len(table.rows)} records")
+        return Explanation(sql="", plan=f"Scan: reads {len(table.rows)} records in memory and {work}")
+
     async def close(self) -> None:
         """Forgets everything."""
         self._tables.clear()
@@ -173,14 +200,14 @@ class MemoryBackend:
         self._tables.pop(_key(collection.placement), None)
 
     def create_index(
-        self, collection: Collection, index: VectorIndex, deadline: Deadline
+        self, collection: Collection, index: WantedIndex, deadline: Deadline
     ) -> AsyncIterator[IndexProgress | Index]:
         """Raises Unsupported: an exact search uses no index."""
         _check_deadline(deadline)
         raise Unsupported(
             "INDEX_UNSUPPORTED",
             "the memory backend searches exactly and has no indexes",
-            facts=_facts(collection) | {"metric": index.metric.value},
+            facts=_facts(collection) | {"method": type(index.method).__name__},
         )
 
     async def list_indexes(self, collection: Collection, deadline: Deadline) -> list[Index]:
@@ -201,6 +228,15 @@ class MemoryBackend:
     async def probe(self, pod: str, deadline: Deadline) -> None:  # noqa: ARG002  (every pod is here)
         """Memory always answers."""
         _check_deadline(deadline)
+
+    @staticmethod
+    def _delete(table: _Table, selection: Selection, most_bytes: int | None) -> list[str]:
+        doomed = table.selected(selection)
+        if most_bytes is not None:
+            check_id_bytes(doomed, most_bytes)
+        for record_id in doomed:
+            del table.rows[record_id]
+        return doomed
 
     def _table(self, collection: Collection, deadline: Deadline) -> _Table:
         _check_deadline(deadline)

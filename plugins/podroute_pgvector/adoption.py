@@ -17,6 +17,7 @@ from podroute_pgvector.tables import begin, create_upsert_view, table, upsert_vi
 
 _TABLES = """
 select c.relname, pg_get_userbyid(c.relowner), pg_has_role($3, c.relowner, 'usage'),
+       (select r.rolsuper from pg_roles r where r.oid = c.relowner),
        greatest(c.reltuples, pg_stat_get_live_tuples(c.oid), 0)::bigint, row_security_active(c.oid),
        exists (
            select from pg_policy p
@@ -76,6 +77,7 @@ class _Table:
     name: str
     owner: str
     is_owned: bool
+    is_of_superuser: bool
     record_estimate: int
     has_row_security: bool
     has_policy: bool
@@ -217,9 +219,11 @@ def _rights(facts: _Table, *, may_use_schema: bool) -> Iterator[Finding]:
         yield _blocking("PRIVILEGES", f"an administrator has to run: grant {rights} on {facts.text} to {owner}")
     if not facts.is_owned:
         role = sql.Identifier(facts.owner).as_string()
+        # Never the rights of a superuser.
+        change = f"alter table {facts.text} owner to {owner}" if facts.is_of_superuser else f"grant {role} to {owner}"
         yield Finding(
             reason="OTHER_OWNER",
-            message=f"the table belongs to {role}; to index or delete it, podroute needs: grant {role} to {owner}",
+            message=f"the table belongs to {role}; to index or delete it, podroute needs: {change}",
         )
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
 from podroute_router.backend import PreparedQuery
-from podroute_router.config import Config, Database
+from podroute_router.config import Config, Database, Pod
 from podroute_router.domain import (
     Collection,
     Deadline,
+    Explainable,
+    Explanation,
     FoundTable,
     Index,
     IndexProgress,
@@ -24,21 +28,28 @@ from podroute_router.domain import (
     ScanPage,
     Selection,
     UpsertMode,
-    VectorIndex,
+    WantedIndex,
 )
-from podroute_router.errors import Unavailable
+from podroute_router.drift import Drift, Inspection, database_drift, pod_place, silent_database
+from podroute_router.errors import AlreadyExists, FailedPrecondition, PodrouteError, Unavailable
+from podroute_router.exposures import Exposed, ExposingFacts
 from podroute_router.filters import Filter
+from podroute_router.postgres import exposed_view
 from podroute_router.postgres.access import LATENCY_SETTINGS, LOCAL_SETTINGS, SESSION_SETTINGS, Relations, TableAccess
 from podroute_router.postgres.extension import ready
 from podroute_router.postgres.lanes import Lanes
 from podroute_router.postgres.pool import Pool
 from podroute_router.postgres.prepare import COLLECTIONS
+from podroute_router.shard_map import ShardMap
 
-from podroute_pgvector import adoption, indexes, tables
+from podroute_pgvector import adoption, exposing, exposure_drift, indexes, inspection, tables
 
 LINGER_S = 1.0
 """A pod that does not end a left statement harms only itself, so the place is given on soon."""
 
+
+INSPECTION_SHARE = 0.8
+"""A pod has that part of the time for its inspection, so that one that hangs does not take the others' answers."""
 
 BUILDS_PER_POD = 2
 """Indexes built at a time; a further build waits."""
@@ -50,6 +61,7 @@ class PgvectorBackend:
     """Serves collections over the router's own connections to their pods; also makes and indexes them."""
 
     def __init__(self, config: Config) -> None:
+        self._exposed_by = config.exposures.user if config.exposures is not None else None
         timeout = f"{math.ceil(config.timeouts.statement_s * 1000)}ms"
         self._calls: dict[str, Pool] = {}
         self._lanes: dict[str, Lanes] = {}
@@ -65,7 +77,7 @@ class PgvectorBackend:
             self._calls[name] = calls
             self._lanes[name] = calls.lanes(lanes)
             # A build may last longer than any call, and neither it nor a busy pod may hold up a look at the pod.
-            self._builds[name] = open_pool(BUILDS_PER_POD, {"statement_timeout": "0"})
+            self._builds[name] = open_pool(BUILDS_PER_POD, build_settings(config.pods[name]))
             self._looks[name] = open_pool(1, {"statement_timeout": timeout})
         self._access = {
             name: TableAccess(pool, self._lanes[name], exact_pass_s=config.timeouts.exact_pass_s)
@@ -101,6 +113,13 @@ class PgvectorBackend:
         """See `backend.Backend`."""
         return await _of(collection.placement.pod, self._access).delete(_relations(collection), selection, deadline)
 
+    async def delete_returning(
+        self, collection: Collection, selection: Selection, most_bytes: int, deadline: Deadline
+    ) -> list[str]:
+        """See `backend.Backend`."""
+        access = _of(collection.placement.pod, self._access)
+        return await access.delete_returning(_relations(collection), selection, most_bytes, deadline)
+
     async def count(self, collection: Collection, filter: Filter | None, deadline: Deadline) -> int:
         """See `backend.Backend`."""
         return await _of(collection.placement.pod, self._access).count(_relations(collection), filter, deadline)
@@ -114,6 +133,13 @@ class PgvectorBackend:
         """See `backend.Backend`."""
         return await _of(collection.placement.pod, self._access).scan(_relations(collection), page, deadline)
 
+    async def explain(
+        self, collection: Collection, asked: Explainable, deadline: Deadline, *, analyze: bool = False
+    ) -> Explanation:
+        """See `backend.Backend`."""
+        access = _of(collection.placement.pod, self._access)
+        return await access.explain(_relations(collection), asked, deadline, analyze=analyze)
+
     async def create_collection(self, collection: Collection, deadline: Deadline) -> None:
         """See `backend.CollectionStore`."""
         async with _of(collection.placement.pod, self._calls).connection(deadline) as connection:
@@ -125,7 +151,7 @@ class PgvectorBackend:
             await tables.drop(connection, collection)
 
     def create_index(
-        self, collection: Collection, index: VectorIndex, deadline: Deadline
+        self, collection: Collection, index: WantedIndex, deadline: Deadline
     ) -> AsyncGenerator[IndexProgress | Index]:
         """See `backend.CollectionStore`."""
         pod = collection.placement.pod
@@ -151,6 +177,47 @@ class PgvectorBackend:
         async with _of(collection.placement.pod, self._calls).connection(deadline) as connection:
             await adoption.adopt(connection, collection)
 
+    async def look_for_exposure(self, exposed: Exposed, deadline: Deadline) -> ExposingFacts:
+        """See `backend.Exposer`."""
+        async with _of(exposed.collection.placement.pod, self._calls).connection(deadline) as connection:
+            return await exposing.look(connection, exposed, self._exposed_by)
+
+    async def make_exposure(self, exposed: Exposed, others: Sequence[Exposed], deadline: Deadline) -> None:
+        """See `backend.Exposer`."""
+        async with _of(exposed.collection.placement.pod, self._builds).connection(deadline) as connection:
+            await exposing.make(connection, exposed, others)
+
+    async def check_exposure_removable(self, exposed: Exposed, deadline: Deadline) -> None:
+        """See `backend.Exposer`."""
+        async with _of(exposed.collection.placement.pod, self._calls).connection(deadline) as connection:
+            await exposed_view.check_removable(connection, exposed.exposure)
+
+    async def remove_exposure(self, exposed: Exposed, others: Sequence[Exposed], deadline: Deadline) -> None:
+        """See `backend.Exposer`."""
+        async with _of(exposed.collection.placement.pod, self._builds).connection(deadline) as connection:
+            await exposing.remove(connection, exposed, others)
+
+    async def inspect_exposures(self, exposures: Sequence[Exposed], deadline: Deadline) -> list[Drift]:
+        """See `backend.ExposureInspector`."""
+        found: list[Drift] = []
+        for pod, placed in _by_pod(exposures).items():
+            if pod in self._looks:
+                with suppress(PodrouteError):  # `inspect` says so
+                    async with self._looks[pod].connection(deadline) as connection:
+                        found += await exposure_drift.inspect(connection, pod, placed)
+        return found
+
+    async def mend_exposures(self, exposures: Sequence[Exposed], deadline: Deadline) -> None:
+        """See `backend.ExposureInspector`."""
+        for pod, placed in _by_pod(exposures).items():
+            if pod not in self._builds:
+                continue
+            async with self._builds[pod].connection(deadline) as connection:
+                for exposed in placed:
+                    others = [each for each in placed if each.collection is exposed.collection and each is not exposed]
+                    with suppress(AlreadyExists, FailedPrecondition):  # a person has to see to these
+                        await exposing.make(connection, exposed, others)
+
     async def record_estimate(self, pod: str, deadline: Deadline) -> int:
         """See `backend.CollectionStore`."""
         async with _of(pod, self._looks).connection(deadline) as connection:
@@ -161,11 +228,47 @@ class PgvectorBackend:
         async with _of(pod, self._looks).connection(deadline) as connection:
             await connection.execute("select 1")
 
+    async def inspect(self, shard_map: ShardMap, deadline: Deadline) -> Inspection:
+        """See `backend.Inspector`."""
+        inspections = await asyncio.gather(
+            *(self._inspect_pod(pod, shard_map, deadline) for pod in sorted(self._looks))
+        )
+        return Inspection(
+            drifts=tuple(drift for each in inspections for drift in each.drifts),
+            extensions={where: found for each in inspections for where, found in each.extensions.items()},
+        )
+
+    async def mend(self, shard_map: ShardMap, deadline: Deadline) -> None:
+        """See `backend.Inspector`."""
+        for pod in sorted(self._looks):
+            found = await self._inspect_pod(pod, shard_map, deadline)
+            if any(drift.steps for drift in found.drifts):
+                async with self._looks[pod].connection(deadline) as connection:
+                    await inspection.mend(connection, found.drifts)
+
+    async def _inspect_pod(self, pod: str, shard_map: ShardMap, deadline: Deadline) -> Inspection:
+        placed = [each for each in shard_map.collections.values() if each.placement.pod == pod]
+        patience_s = INSPECTION_SHARE * deadline.remaining_s()
+        try:
+            async with asyncio.timeout(patience_s), self._looks[pod].connection(deadline) as connection:
+                return await inspection.inspect(connection, pod, placed)
+        except TimeoutError:
+            return Inspection(drifts=(silent_database(pod_place(pod), patience_s),))
+        except (Unavailable, FailedPrecondition) as error:
+            return Inspection(drifts=(database_drift(pod_place(pod), error, inspection.PREPARE),))
+
     async def close(self) -> None:
         """See `backend.Backend`."""
         for connections in (self._lanes, self._calls, self._builds, self._looks):
             for each in connections.values():
                 await each.close()
+
+
+def _by_pod(exposures: Sequence[Exposed]) -> dict[str, list[Exposed]]:
+    found: dict[str, list[Exposed]] = {}
+    for exposed in exposures:
+        found.setdefault(exposed.collection.placement.pod, []).append(exposed)
+    return found
 
 
 def _open_pool(
@@ -179,6 +282,16 @@ def _open_pool(
         facts=facts,
         setup=partial(ready, settings={**SESSION_SETTINGS, **LATENCY_SETTINGS, **settings}, facts=facts),
     )
+
+
+def build_settings(pod: Pod) -> dict[str, str]:
+    """Settings of a session that builds indexes on the pod."""
+    settings = {"statement_timeout": "0"}
+    if pod.index_memory_mb is not None:
+        settings["maintenance_work_mem"] = f"{pod.index_memory_mb}MB"
+    if pod.index_workers is not None:
+        settings["max_parallel_maintenance_workers"] = str(pod.index_workers)
+    return settings
 
 
 def _of(pod: str, known: Mapping[str, T]) -> T:

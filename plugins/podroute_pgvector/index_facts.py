@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from podroute_router.domain import Hnsw, Index, IndexMethod, IvfFlat
-from podroute_router.postgres.connection import Connection
+from podroute_router.domain import Hnsw, Index, IndexMethod, IvfFlat, MetadataGin, Metric
+from podroute_router.postgres.connection import Connection, Row
 from podroute_router.sql.statements import OPERATOR_CLASSES
 
 DEFAULT_M = 16
@@ -17,7 +17,7 @@ DEFAULT_LISTS = 100
 _INDEXES = """
 select t.relname, c.relname, a.amname, o.opcname, coalesce(c.reloptions, '{}'), pg_relation_size(c.oid), i.indisvalid,
        exists (select from pg_constraint k where k.conindid = c.oid and k.contype in ('p', 'u', 'x')),
-       coalesce(v.attname = 'vec' and i.indnatts = 1 and i.indpred is null, false)
+       case when i.indnatts = 1 and i.indpred is null then v.attname end
 from pg_index i
 join pg_class t on t.oid = i.indrelid
 join pg_namespace n on n.oid = t.relnamespace
@@ -29,6 +29,7 @@ where n.nspname = $1 and ($2::text[] is null or t.relname = any($2::text[]))
 order by c.relname collate "C"
 """
 _METRICS = {name: metric for metric, name in OPERATOR_CLASSES.items()}
+_GIN_CLASSES = ("jsonb_path_ops", "jsonb_ops")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,34 +45,29 @@ async def read(connection: Connection, schema: str, tables: Sequence[str] | None
     """The indexes of the tables of these names, or of all in the schema, by name."""
     names = None if tables is None else list(tables)
     rows = await (await connection.execute(_INDEXES, (schema, names))).fetchall()
-    return [_standing(*row) for row in rows]
+    return [_standing(row) for row in rows]
 
 
-def _standing(
-    table: str,
-    name: str,
-    access_method: str,
-    operator_class: str,
-    options: list[str],
-    size_bytes: int,
-    valid: bool,
-    is_constraint: bool,
-    is_of_vectors: bool,
-) -> Standing:
-    metric = _METRICS.get(operator_class)
-    method = _method(access_method, dict(option.split("=", 1) for option in options))
-    if not is_of_vectors or metric is None or method is None:
-        metric = method = None
+def _standing(row: Row) -> Standing:
+    table, name, access_method, operator_class, options, size_bytes, valid, is_constraint, column = row
+    metric: Metric | None = None
+    method: IndexMethod | None = None
+    if column == "vec" and operator_class in _METRICS:
+        method = _of_vectors(access_method, dict(option.split("=", 1) for option in options))
+        metric = None if method is None else _METRICS[operator_class]
+    elif column == "metadata" and access_method == "gin" and operator_class in _GIN_CLASSES:
+        method = MetadataGin()
     index = Index(name=name, metric=metric, method=method, size_bytes=size_bytes, valid=valid)
     return Standing(table, index, is_constraint)
 
 
-def _method(access_method: str, options: Mapping[str, str]) -> IndexMethod | None:
-    if access_method == "hnsw":
-        return Hnsw(
-            m=int(options.get("m", DEFAULT_M)),
-            ef_construction=int(options.get("ef_construction", DEFAULT_EF_CONSTRUCTION)),
-        )
-    if access_method == "ivfflat":
-        return IvfFlat(lists=int(options.get("lists", DEFAULT_LISTS)))
+def _of_vectors(access_method: str, options: Mapping[str, str]) -> Hnsw | IvfFlat | None:
+    match access_method:
+        case "hnsw":
+            return Hnsw(
+                m=int(options.get("m", DEFAULT_M)),
+                ef_construction=int(options.get("ef_construction", DEFAULT_EF_CONSTRUCTION)),
+            )
+        case "ivfflat":
+            return IvfFlat(lists=int(options.get("lists", DEFAULT_LISTS)))
     return None

@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import math
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 
-from podroute_router.domain import (
-    Collection,
-    Deadline,
-    Hnsw,
-    Index,
-    IndexMethod,
-    IndexProgress,
-    IvfFlat,
-    Metric,
-    VectorIndex,
-)
+from podroute_router.domain import Collection, Deadline, Index, IndexProgress, IvfFlat, MetadataGin, WantedIndex
 from podroute_router.errors import Aborted, AlreadyExists, FailedPrecondition, NotFound, Unavailable
 from podroute_router.postgres.connection import Connection
 from podroute_router.postgres.pool import Pool
-from podroute_router.sql.statements import OPERATOR_CLASSES, Relation
+from podroute_router.sql.statements import Relation
 from psycopg import errors, sql
 
 from podroute_pgvector import index_facts
-from podroute_pgvector.index_facts import DEFAULT_EF_CONSTRUCTION, DEFAULT_M, Standing
-from podroute_pgvector.tables import table
+from podroute_pgvector.index_facts import Standing
+from podroute_pgvector.index_statements import create_index, index_name, is_as_wanted, lists_for, name_beside
+from podroute_pgvector.tables import needing_its_owner, table
 
 PROGRESS_INTERVAL_S = 1.0
 """Between two messages of progress."""
@@ -35,8 +25,6 @@ SWAP_LOCK_TIMEOUT = "250ms"
 """Calls queue up behind a swap that waits for its lock, so it waits shortly, and again after a second."""
 OTHERS_LOCK_TIMEOUT = "2s"
 """Longer than autovacuum takes to give way; a build by others keeps its lock for longer."""
-LEAST_LISTS = 10
-MOST_LISTS = 32_768
 
 _LOCK = "select pg_try_advisory_lock(hashtextextended($1, 0))"
 _UNLOCK = "select pg_advisory_unlock(hashtextextended($1, 0))"
@@ -44,30 +32,13 @@ _PROGRESS = "select phase, blocks_done, blocks_total from pg_stat_progress_creat
 _LOCK_TIMEOUT = "select set_config('lock_timeout', $1, true)"
 
 
-def index_name(collection: Collection, metric: Metric, method: IndexMethod) -> str:
-    """The name that vecs would give it: operator class and parameters, and seven characters that make it unique."""
-    match method:
-        case Hnsw():
-            m, ef_construction = method.m or DEFAULT_M, method.ef_construction or DEFAULT_EF_CONSTRUCTION
-            kind = f"hnsw_m{m}_efc{ef_construction}"
-        case IvfFlat():
-            kind = f"ivfflat_nl{method.lists}"
-    return f"ix_{OPERATOR_CLASSES[metric]}_{kind}_{_unique(collection)}"
-
-
-def lists_for(record_count: int) -> int:
-    """How many lists an IVFFlat index of so many records has, as pgvector advises."""
-    wanted = record_count // 1000 if record_count <= 1_000_000 else math.isqrt(record_count)
-    return min(max(wanted, LEAST_LISTS), MOST_LISTS)
-
-
 async def build(
-    builds: Pool, looks: Pool, collection: Collection, index: VectorIndex, deadline: Deadline
+    builds: Pool, looks: Pool, collection: Collection, index: WantedIndex, deadline: Deadline
 ) -> AsyncGenerator[IndexProgress | Index]:
     """Builds the index concurrently with writes; progress about once a second, then the index.
 
-    A valid one of the same metric and parameters is left as it is, unless it is to be replaced. Invalid ones, left by
-    builds that were ended, are dropped first.
+    A valid one of the same metric (or of the metadata) and parameters is left as it is, unless it is to be replaced.
+    Invalid ones, left by builds that were ended, are dropped first.
 
     Args:
         builds: connections without a statement timeout.
@@ -109,7 +80,7 @@ async def drop(connection: Connection, collection: Collection, name: str) -> Non
         FailedPrecondition: a constraint rests on it.
         Aborted: the collection is being indexed.
     """
-    async with _alone(connection, collection):
+    async with alone(connection, collection):
         found = [each for each in await _read(connection, collection) if each.index.name == name]
         if not found:
             raise NotFound(
@@ -123,7 +94,8 @@ async def drop(connection: Connection, collection: Collection, name: str) -> Non
                 "a constraint, such as the primary key, rests on the index",
                 facts={"collection": collection.name, "index": name},
             )
-        await _drop_concurrently(connection, collection, name)
+        with needing_its_owner(collection):
+            await _drop_concurrently(connection, collection, name)
 
 
 async def _read(connection: Connection, collection: Collection) -> list[Standing]:
@@ -141,7 +113,7 @@ async def _progress(looks: Pool, pid: int, deadline: Deadline) -> IndexProgress 
 
 
 @asynccontextmanager
-async def _alone(connection: Connection, collection: Collection) -> AsyncIterator[None]:
+async def alone(connection: Connection, collection: Collection) -> AsyncIterator[None]:
     """One build a collection at a time: an index that another build is making looks invalid until it is done."""
     lock = (f"podroute index {table(collection).identifier.as_string()}",)
     row = await (await connection.execute(_LOCK, lock)).fetchone()
@@ -163,41 +135,58 @@ def _running(collection: Collection) -> Aborted:
     )
 
 
-async def _build(connection: Connection, collection: Collection, index: VectorIndex) -> Index:
-    async with _alone(connection, collection):
-        await _drop_leftovers(connection, collection)
-        same_metric = [
-            each.index
-            for each in await _read(connection, collection)
-            if each.index.metric is index.metric and not each.is_constraint
-        ]
-        if same_metric and not index.replace:
-            return _fitting(same_metric, collection, index)
-        method = await _settled(connection, collection, index.method)
-        name = index_name(collection, index.metric, method)
-        if same_metric:
-            beside = _beside(collection)
-            await connection.execute(_create(connection, collection, index.metric, method, beside))
-            await _swap(connection, collection, [each.name for each in same_metric], beside, name)
-        else:
-            await connection.execute(_create(connection, collection, index.metric, method, name))
-        return next(each.index for each in await _read(connection, collection) if each.index.name == name)
+async def _build(connection: Connection, collection: Collection, index: WantedIndex) -> Index:
+    async with alone(connection, collection):
+        with needing_its_owner(collection):
+            return await _build_alone(connection, collection, index)
 
 
-def _fitting(valid: list[Index], collection: Collection, index: VectorIndex) -> Index:
+async def _build_alone(connection: Connection, collection: Collection, index: WantedIndex) -> Index:
+    await _drop_leftovers(connection, collection)
+    rivals = [
+        each.index
+        for each in await _read(connection, collection)
+        if not each.is_constraint and _is_rival(each.index, index)
+    ]
+    if rivals and not index.replace:
+        return _fitting(rivals, collection, index)
+    settled = await _settled(connection, collection, index)
+    name = index_name(collection, settled)
+    built_as = name_beside(collection) if rivals else name
+    await _create(connection, collection, settled, built_as)
+    if rivals:
+        await _swap(connection, collection, [each.name for each in rivals], name)
+    return next(each.index for each in await _read(connection, collection) if each.index.name == name)
+
+
+async def _create(connection: Connection, collection: Collection, index: WantedIndex, name: str) -> None:
+    try:
+        await connection.execute(create_index(collection, index, name, connection.vector_schema))
+    except errors.ProgramLimitExceeded as error:
+        raise FailedPrecondition(
+            "INDEX_MEMORY",
+            "the build needs more memory than the pod's builds have: raise pods.<name>.index_memory_mb, or ask for "
+            "fewer lists",
+            facts={"collection": collection.name, "pod": collection.placement.pod},
+        ) from error
+
+
+def _is_rival(standing: Index, wanted: WantedIndex) -> bool:
+    """True where the one that stands serves what the wanted one would."""
+    if isinstance(wanted.method, MetadataGin):
+        return isinstance(standing.method, MetadataGin)
+    return standing.metric is not None and standing.metric is wanted.metric
+
+
+def _fitting(rivals: list[Index], collection: Collection, wanted: WantedIndex) -> Index:
     """The index that stands and is as wanted; raises AlreadyExists where none is."""
-    for each in valid:
-        match index.method, each.method:
-            case Hnsw(m=m, ef_construction=efc), Hnsw() as has:
-                if (m or DEFAULT_M, efc or DEFAULT_EF_CONSTRUCTION) == (has.m, has.ef_construction):
-                    return each
-            case IvfFlat(lists=lists), IvfFlat() as has:
-                if lists in (None, has.lists):
-                    return each
+    for each in rivals:
+        if is_as_wanted(wanted.method, each.method):
+            return each
     raise AlreadyExists(
         "INDEX_EXISTS",
-        "the collection has an index of this metric that is of another kind or has other parameters; it can be replaced",
-        facts={"collection": collection.name, "index": valid[0].name},
+        "the collection has an index of this metric of another kind or with other parameters; it can be replaced",
+        facts={"collection": collection.name, "index": rivals[0].name},
     )
 
 
@@ -222,7 +211,7 @@ async def _drop_leftovers(connection: Connection, collection: Collection) -> Non
 
 
 def _leftovers(found: list[Standing], collection: Collection) -> list[str]:
-    beside = _beside(collection)
+    beside = name_beside(collection)
     return [
         each.index.name
         for each in found
@@ -235,20 +224,21 @@ async def _drop_concurrently(connection: Connection, collection: Collection, nam
     await connection.execute(sql.SQL("drop index concurrently if exists {}").format(index.identifier).as_string())
 
 
-async def _settled(connection: Connection, collection: Collection, method: IndexMethod) -> IndexMethod:
-    """The method with every parameter that the records decide."""
-    if isinstance(method, Hnsw) or method.lists is not None:
-        return method
-    counted = await connection.execute(sql.SQL("select count(*) from {}").format(table(collection).identifier).as_string())
-    row = await counted.fetchone()
-    return IvfFlat(lists=lists_for(row[0] if row is not None else 0))
+async def _settled(connection: Connection, collection: Collection, index: WantedIndex) -> WantedIndex:
+    """The index with every parameter that the records decide."""
+    if not isinstance(index.method, IvfFlat) or index.method.lists is not None:
+        return index
+    count = sql.SQL("select count(*) from {}").format(table(collection).identifier)
+    row = await (await connection.execute(count.as_string())).fetchone()
+    return replace(index, method=IvfFlat(lists=lists_for(row[0] if row is not None else 0)))
 
 
-async def _swap(connection: Connection, collection: Collection, old: list[str], beside: str, name: str) -> None:
+async def _swap(connection: Connection, collection: Collection, old: list[str], name: str) -> None:
     """Puts the new index in the place of the old ones, as soon as nobody keeps the table open."""
     schema = collection.placement.schema
     drops = [sql.SQL("drop index {}").format(Relation(schema, each).identifier).as_string() for each in old]
-    rename = sql.SQL("alter index {} rename to {}").format(Relation(schema, beside).identifier, sql.Identifier(name))
+    beside = Relation(schema, name_beside(collection))
+    rename = sql.SQL("alter index {} rename to {}").format(beside.identifier, sql.Identifier(name))
     while True:
         try:
             async with connection.transaction():
@@ -259,31 +249,3 @@ async def _swap(connection: Connection, collection: Collection, old: list[str], 
             await asyncio.sleep(PROGRESS_INTERVAL_S)
         else:
             return
-
-
-def _create(connection: Connection, collection: Collection, metric: Metric, method: IndexMethod, name: str) -> str:
-    match method:
-        case Hnsw():
-            kind = sql.SQL("hnsw")
-            options = sql.SQL("m = {}, ef_construction = {}").format(
-                sql.Literal(method.m or DEFAULT_M), sql.Literal(method.ef_construction or DEFAULT_EF_CONSTRUCTION)
-            )
-        case IvfFlat():
-            kind, options = sql.SQL("ivfflat"), sql.SQL("lists = {}").format(sql.Literal(method.lists))
-    statement = sql.SQL("create index concurrently {} on {} using {} (vec {}) with ({})").format(
-        sql.Identifier(name),
-        table(collection).identifier,
-        kind,
-        sql.Identifier(connection.vector_schema, OPERATOR_CLASSES[metric]),
-        options,
-    )
-    return statement.as_string()
-
-
-def _beside(collection: Collection) -> str:
-    """The name of an index until it takes the place of another one. vecs does not take it for an index."""
-    return f"podroute_building_{_unique(collection)}"
-
-
-def _unique(collection: Collection) -> str:
-    return hashlib.sha256(collection.placement.table.encode()).hexdigest()[:7]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from podroute_router.domain import Collection
-from podroute_router.errors import AlreadyExists
+from podroute_router.errors import AlreadyExists, FailedPrecondition
 from podroute_router.postgres.connection import Connection
 from podroute_router.postgres.prepare import OWNER, POD_OBJECTS
 from podroute_router.sql.statements import Relation, vector_type
@@ -66,7 +69,30 @@ def _create_table(connection: Connection, collection: Collection) -> str:
 
 
 async def drop(connection: Connection, collection: Collection) -> None:
-    """Drops view and table; what is gone already is no error. Raises Unavailable where someone keeps reading it."""
+    """Drops view and table; what is gone already is no error.
+
+    Raises:
+        Unavailable: someone keeps reading it.
+        FailedPrecondition: it was adopted, and podroute has not the rights of its owner.
+    """
+    with needing_its_owner(collection):
+        await _drop(connection, collection)
+
+
+@contextmanager
+def needing_its_owner(collection: Collection) -> Iterator[None]:
+    """Around what only the owner of a table may do; one that was adopted may be another's."""
+    try:
+        yield
+    except errors.InsufficientPrivilege as error:
+        raise FailedPrecondition(
+            "TABLE_NOT_OWNED",
+            "podroute has not the rights of the table's owner, which indexing and deleting need",
+            facts=_facts(collection),
+        ) from error
+
+
+async def _drop(connection: Connection, collection: Collection) -> None:
     async with connection.transaction():
         await begin(connection)
         for statement in _drops(collection):
@@ -126,19 +152,23 @@ def _facts(collection: Collection) -> dict[str, str]:
 
 async def create_upsert_view(connection: Connection, collection: Collection) -> None:
     """Makes the view anew, whatever it was over."""
+    for statement in upsert_view_statements(collection):
+        await connection.execute(statement)
+
+
+def upsert_view_statements(collection: Collection) -> tuple[str, ...]:
+    """What makes the view anew."""
     view, base = upsert_view(collection), table(collection)
-    await connection.execute(sql.SQL("drop view if exists {}").format(view.identifier).as_string())
-    await connection.execute(
+    return (
+        sql.SQL("drop view if exists {}").format(view.identifier).as_string(),
         sql.SQL("create view {} as select id::text as id, vec, metadata from {}")
         .format(view.identifier, base.identifier)
-        .as_string()
-    )
-    await connection.execute(
+        .as_string(),
         sql.SQL(
             "create rule upsert as on insert to {} do instead "
             "insert into {} (id, vec, metadata) values (new.id, new.vec, new.metadata) "
             "on conflict (id) do update set vec = excluded.vec, metadata = excluded.metadata"
         )
         .format(view.identifier, base.identifier)
-        .as_string()
+        .as_string(),
     )

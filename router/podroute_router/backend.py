@@ -15,6 +15,8 @@ from podroute_router.domain import (
     AccessPath,
     Collection,
     Deadline,
+    Explainable,
+    Explanation,
     FoundTable,
     Index,
     IndexProgress,
@@ -28,8 +30,10 @@ from podroute_router.domain import (
     ScanPage,
     Selection,
     UpsertMode,
-    VectorIndex,
+    WantedIndex,
 )
+from podroute_router.drift import Drift, Inspection
+from podroute_router.exposures import Exposed, ExposingFacts
 from podroute_router.filters import Filter
 from podroute_router.shard_map import ShardMap
 
@@ -78,6 +82,16 @@ class Backend(Protocol):
         """Deletes the records selected, all or none, and returns how many there were."""
         ...
 
+    async def delete_returning(
+        self, collection: Collection, selection: Selection, most_bytes: int, deadline: Deadline
+    ) -> list[str]:
+        """Deletes the records selected, all or none, and returns their ids, in any order.
+
+        Raises:
+            ResourceExhausted: they have more than so many bytes (`names.check_id_bytes`); nothing is deleted.
+        """
+        ...
+
     async def count(self, collection: Collection, filter: Filter | None, deadline: Deadline) -> int:
         """How many records match; all where the filter is None."""
         ...
@@ -91,6 +105,12 @@ class Backend(Protocol):
 
         In code-point order of their ids, or in another order that is the same each time.
         """
+        ...
+
+    async def explain(
+        self, collection: Collection, asked: Explainable, deadline: Deadline, *, analyze: bool = False
+    ) -> Explanation:
+        """How the call would be run; nothing is written. `analyze`: it is run, to tell of each step; not a deletion."""
         ...
 
     async def close(self) -> None:
@@ -138,7 +158,7 @@ class CollectionStore(Protocol):
         ...
 
     def create_index(
-        self, collection: Collection, index: VectorIndex, deadline: Deadline
+        self, collection: Collection, index: WantedIndex, deadline: Deadline
     ) -> AsyncGenerator[IndexProgress | Index]:
         """Builds an index while writes go on: progress any number of times, then the index once.
 
@@ -176,6 +196,70 @@ class TableAdopter(Protocol):
 
         It can be repeated. AlreadyExists is raised where that belongs to another table.
         """
+        ...
+
+
+@runtime_checkable
+class Inspector(Protocol):
+    """A backend that knows what the shard map implies for its databases, and can tell whether it is so."""
+
+    async def inspect(self, shard_map: ShardMap, deadline: Deadline) -> Inspection:
+        """What is not as it should be; nothing is changed. A database that does not answer is a drift, and no error."""
+        ...
+
+    async def mend(self, shard_map: ShardMap, deadline: Deadline) -> None:
+        """Runs the steps of all that `inspect` finds. It can be repeated."""
+        ...
+
+
+@runtime_checkable
+class Exposer(Protocol):
+    """A backend that makes the views of exposures in its databases."""
+
+    async def look_for_exposure(self, exposed: Exposed, deadline: Deadline) -> ExposingFacts:
+        """What its database says before the exposure is made.
+
+        AlreadyExists is raised where its name is someone else's, NotFound where there is no such schema, and
+        FailedPrecondition where podroute may not make views there.
+        """
+        ...
+
+    async def make_exposure(self, exposed: Exposed, others: Sequence[Exposed], deadline: Deadline) -> None:
+        """Makes view, grants and all that they need; what stands as wanted is left alone. It can be repeated.
+
+        FailedPrecondition is raised where columns change and something rests on the view. `others` are the other
+        exposures of the collection.
+        """
+        ...
+
+    async def check_exposure_removable(self, exposed: Exposed, deadline: Deadline) -> None:
+        """Raises FailedPrecondition where something rests on the view."""
+        ...
+
+    async def remove_exposure(self, exposed: Exposed, others: Sequence[Exposed], deadline: Deadline) -> None:
+        """Drops the view and what it alone needed; what is gone, or is not podroute's, is left alone."""
+        ...
+
+
+@runtime_checkable
+class ExposureFollower(Protocol):
+    """A backend whose views of exposures follow from the catalog."""
+
+    async def follow_exposures(self, exposures: Sequence[Exposed], revision: int, deadline: Deadline) -> None:
+        """Makes its views agree with all the exposures as of the catalog's revision."""
+        ...
+
+
+@runtime_checkable
+class ExposureInspector(Protocol):
+    """A backend that can tell whether the views of exposures in its databases are as they were exposed."""
+
+    async def inspect_exposures(self, exposures: Sequence[Exposed], deadline: Deadline) -> list[Drift]:
+        """What is not as it should be, given all exposures. A database that does not answer is passed over."""
+        ...
+
+    async def mend_exposures(self, exposures: Sequence[Exposed], deadline: Deadline) -> None:
+        """Mends what `inspect_exposures` finds, as far as podroute may."""
         ...
 
 

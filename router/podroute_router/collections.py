@@ -24,6 +24,7 @@ from podroute_router.errors import (
     PodrouteError,
     Unavailable,
 )
+from podroute_router.exposing import Exposing, Registry
 from podroute_router.indexing import Indexing
 from podroute_router.names import check_collection_name
 from podroute_router.shard_map import ShardMap
@@ -56,8 +57,8 @@ class PodStatus:
     on_primary: bool
 
 
-class Catalog(Protocol):
-    """Where the shard map is kept."""
+class Catalog(Registry, Protocol):
+    """Where the shard map is kept, and the exposures."""
 
     async def add_collection(self, collection: Collection, deadline: Deadline) -> Collection:
         """Adds it, and returns it as stored; raises AlreadyExists."""
@@ -76,6 +77,7 @@ class Collections:
         maps: the shard map.
         catalog: where changes of it are written.
         store: makes and drops tables on pods.
+        primary: the backend that goes through the primary, if there is one.
         followers: backends whose objects follow the shard map.
         pod_states: what is known of each pod; kept by the prober.
     """
@@ -87,6 +89,7 @@ class Collections:
         maps: MapSource,
         catalog: Catalog,
         store: CollectionStore,
+        primary: object = None,
         followers: Sequence[MapFollower],
         pod_states: Mapping[str, PodState],
     ) -> None:
@@ -100,6 +103,15 @@ class Collections:
         """Their indexes."""
         self.adopting = Adopting(maps=maps, catalog=catalog, store=store, announce=self._follow_now)
         """Tables that become collections."""
+        self.exposing = Exposing(
+            maps=maps,
+            catalog=catalog,
+            store=store,
+            primary=primary,
+            is_on_primary=config.is_on_primary,
+            announce=self._follow_now,
+        )
+        """Their views for SQL."""
         self._named: ShardMap | None = None
         self._names: list[str] = []
 
@@ -214,6 +226,7 @@ class Collections:
         # By the newest map: the collection may have been made anew elsewhere. And nothing is dropped while the catalog
         # is down.
         collection = (await self._maps.refresh(deadline)).collection(name)
+        await self.exposing.check_unexposed(name, deadline)
         await self._store.drop_collection(collection, deadline)
         await self._catalog.remove_collection(name, deadline, generation=collection.placement.generation)
         await self._follow_now(deadline)

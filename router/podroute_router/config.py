@@ -32,11 +32,9 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Database(_Section):
-    """How to reach a PostgreSQL database as an ordinary role."""
+class _Login(_Section):
+    """Where a password is."""
 
-    dsn: str = Field(default="", repr=False)
-    """Any libpq connection string; several hosts with `target_session_attrs` make an HA cluster one database."""
     password: SecretStr | None = None
     """From the environment only."""
     password_file: Path | None = None
@@ -56,13 +54,31 @@ class Database(_Section):
             raise ConfigError(f"password_file {self.password_file}: is no UTF-8 text") from error
 
 
+class Database(_Login):
+    """How to reach a PostgreSQL database as an ordinary role."""
+
+    dsn: str = Field(default="", repr=False)
+    """Any libpq connection string; several hosts with `target_session_attrs` make an HA cluster one database."""
+
+
+class Exposures(_Login):
+    """How the primary logs in on pods for SQL users."""
+
+    user: Annotated[str, Field(min_length=1)]
+    """A login of every pod, a member of podroute_reader."""
+
+
 class Pod(Database):
-    """A pod's addresses, as the router and as the primary reach it."""
+    """A pod's addresses, as the router and as the primary reach it, and what an index build may use there."""
 
     primary_dsn: str = Field(default="", repr=False)
     """How the primary reaches the pod, where that differs from `dsn`. It names no user and no password."""
     on_primary: bool = False
     """True where the pod is the primary database itself; it then has no address of its own."""
+    index_memory_mb: Annotated[int, Field(ge=1, le=2_097_151)] | None = None
+    """Memory of one index build (`maintenance_work_mem`), in MiB. None leaves the pod's own setting."""
+    index_workers: Annotated[int, Field(ge=0, le=1024)] | None = None
+    """Further processes of one index build (`max_parallel_maintenance_workers`). None leaves the pod's own setting."""
 
     @model_validator(mode="after")
     def _check_address(self) -> Self:
@@ -149,6 +165,8 @@ class Config(BaseSettings):
     timeouts: Timeouts = Timeouts()
     primary: Database | None = None
     catalog: Database | None = None
+    exposures: Exposures | None = None
+    """None: SQL users come to pods by the router's login."""
     pods: dict[str, Pod] = Field(default_factory=dict)
 
     @classmethod
@@ -246,7 +264,7 @@ def _refuse_secrets(value: object, where: tuple[str, ...]) -> None:
 
 def _anchor_files(values: dict[str, Any], folder: Path) -> None:
     """Makes relative file names relative to the configuration file."""
-    sections = [values.get("primary"), values.get("catalog"), values.get("router")]
+    sections = [values.get("primary"), values.get("catalog"), values.get("router"), values.get("exposures")]
     pods = values.get("pods")
     sections += pods.values() if isinstance(pods, dict) else []
     for section in sections:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
@@ -248,17 +249,23 @@ class IvfFlat:
     lists: int | None = None
 
 
-IndexMethod = Hnsw | IvfFlat
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetadataGin:
+    """A GIN index of all metadata. It has no parameters and no metric."""
+
+
+IndexMethod = Hnsw | IvfFlat | MetadataGin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VectorIndex:
+class WantedIndex:
     """An index to build.
 
-    `replace`: it is built whatever stands, and then takes the place of the valid ones of its metric.
+    `metric`: None where it is of metadata. `replace`: it is built whatever stands, and then takes the place of the
+    valid ones of its metric, or of the metadata.
     """
 
-    metric: Metric
+    metric: Metric | None
     method: IndexMethod = field(default_factory=Hnsw)
     replace: bool = False
 
@@ -274,8 +281,9 @@ class IndexProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
-    """An index that stands. `metric` and `method` are None where it is of another kind; parameters are never None.
+    """An index that stands; parameters are never None.
 
+    `metric` is None where it is not of vectors, `method` where it is of a kind that serves no call.
     `size_bytes`: on the pod's disk. `valid`: it serves queries; else its build goes on, or was cut off.
     """
 
@@ -288,7 +296,10 @@ class Index:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What an administrator should know of a table. `blocking`: it keeps the table from being adopted."""
+    """What an administrator should know of a table, or of a call.
+
+    `blocking`: it keeps the table from being adopted, or the call from being served.
+    """
 
     reason: str
     message: str
@@ -303,6 +314,31 @@ class FoundTable:
     dimension: int
     record_estimate: int
     indexes: tuple[Index, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counting:
+    """What a count asks for: the records that match the filter, or all."""
+
+    filter: Filter | None = None
+
+
+Explainable = Query | Counting | Selection
+"""What can be explained: a query, a count, or the deletion of a selection."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """How a call is run. `sql` and `remote_sql` are empty where there is none; `plan` is text for a person.
+
+    `settings` go before the statement, for this call alone. `remote_sql` is what the primary sends to the pod.
+    """
+
+    sql: str
+    plan: str
+    settings: Mapping[str, str] = field(default_factory=dict)
+    remote_sql: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
 
 

@@ -15,7 +15,10 @@ from podroute_router.backend import Backend, Backends, PreparedQuery, QueryPrepa
 from podroute_router.domain import (
     AccessPath,
     Collection,
+    Counting,
     Deadline,
+    Explainable,
+    Explanation,
     Match,
     MetadataUpdate,
     PlainQuery,
@@ -176,6 +179,16 @@ class Engine:
         found, shard_map = await find_collection(self._maps, collection, deadline)
         return await self._serve(found, shard_map, path, lambda backend: backend.delete(found, selection, deadline))
 
+    async def delete_returning(
+        self, collection: str, selection: Selection, most_bytes: int, path: AccessPath, deadline: Deadline
+    ) -> tuple[list[str], Route]:
+        """Deletes the records selected and returns their ids, unless these have more than so many bytes."""
+        found, shard_map = await find_collection(self._maps, collection, deadline)
+        ids, route = await self._serve(
+            found, shard_map, path, lambda backend: backend.delete_returning(found, selection, most_bytes, deadline)
+        )
+        return sorted(ids), route
+
     async def count(
         self, collection: str, filter: Filter | None, path: AccessPath, deadline: Deadline
     ) -> tuple[int, Route]:
@@ -198,6 +211,30 @@ class Engine:
         """The next records by id; fewer than `page.limit` where there are no more."""
         found, shard_map = await find_collection(self._maps, collection, deadline)
         return await self._serve(found, shard_map, path, lambda backend: backend.scan(found, page, deadline))
+
+    async def explain(
+        self,
+        collection: str,
+        asked: Search | Counting | Selection,
+        path: AccessPath,
+        deadline: Deadline,
+        *,
+        analyze: bool = False,
+    ) -> tuple[Explanation, Route]:
+        """How a call would be run on the path that it would take."""
+        found, shard_map = await find_collection(self._maps, collection, deadline)
+
+        async def call(backend: Backend) -> Explanation:
+            wanted: Explainable
+            if not isinstance(asked, Search):
+                wanted = asked
+            elif isinstance(asked.target, str):
+                wanted = await _neighbours_of(backend, found, asked, deadline)
+            else:
+                wanted = _as_query(asked, asked.target, found)
+            return await backend.explain(found, wanted, deadline, analyze=analyze)
+
+        return await self._serve(found, shard_map, path, call)
 
     async def _serve(
         self,
@@ -257,8 +294,8 @@ def _as_query(search: Search, vector: Vector, collection: Collection) -> Query:
     )
 
 
-async def _query_by_id(backend: Backend, collection: Collection, search: Search, deadline: Deadline) -> QueryResult:
-    """The neighbours of a stored record, without itself."""
+async def _neighbours_of(backend: Backend, collection: Collection, search: Search, deadline: Deadline) -> Query:
+    """The query for a stored record and its neighbours: one more than were asked for, as it finds itself."""
     wanted = str(search.target)
     records = await backend.fetch(collection, [wanted], deadline)
     if not records:
@@ -268,8 +305,14 @@ async def _query_by_id(backend: Backend, collection: Collection, search: Search,
             facts={"collection": collection.name},
         )
     query = _as_query(search, np.asarray(records[0].vector), collection)
-    result = await backend.query(collection, replace(query, limit=query.limit + 1), deadline)
-    others = [match for match in result.matches if match.id != wanted]
+    return replace(query, limit=query.limit + 1)
+
+
+async def _query_by_id(backend: Backend, collection: Collection, search: Search, deadline: Deadline) -> QueryResult:
+    """The neighbours of a stored record, without itself."""
+    query = await _neighbours_of(backend, collection, search, deadline)
+    result = await backend.query(collection, query, deadline)
+    others = [match for match in result.matches if match.id != search.target]
     return _finish(replace(result, matches=others), search)
 
 

@@ -7,7 +7,17 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
 from podroute_router.backend import CollectionStore
-from podroute_router.domain import Deadline, Hnsw, Index, IndexMethod, IndexProgress, Metric, VectorIndex
+from podroute_router.domain import (
+    Deadline,
+    Hnsw,
+    Index,
+    IndexMethod,
+    IndexProgress,
+    IvfFlat,
+    MetadataGin,
+    Metric,
+    WantedIndex,
+)
 from podroute_router.engine import MapSource, find_collection
 from podroute_router.errors import DeadlineExceeded, InvalidArgument
 from podroute_router.wrappers import within
@@ -36,7 +46,10 @@ class Indexing:
     ) -> AsyncGenerator[IndexProgress | Index]:
         """Builds an index of a collection: progress any number of times, then the index."""
         found, _ = await find_collection(self._maps, name, deadline)
-        if found.dimension > INDEX_MAX_DIMENSION:
+        of_metadata = isinstance(method, MetadataGin)
+        if of_metadata and metric is not None:
+            raise InvalidArgument("METRIC_UNUSED", "metric", "goes with indexes of vectors only")
+        if found.dimension > INDEX_MAX_DIMENSION and not of_metadata:
             raise InvalidArgument(
                 "DIMENSION_NOT_INDEXABLE",
                 "hnsw" if isinstance(method, Hnsw) else "ivfflat",
@@ -44,7 +57,10 @@ class Indexing:
                 f"{found.dimension}",
                 limit=INDEX_MAX_DIMENSION,
             )
-        index = VectorIndex(metric=metric or found.metric, method=method, replace=replace)
+        metric = None if of_metadata else metric or found.metric
+        if isinstance(method, IvfFlat) and metric is Metric.L1:
+            raise InvalidArgument("METRIC_NOT_INDEXABLE", "metric", "ivfflat has none for L1; hnsw has")
+        index = WantedIndex(metric=metric, method=method, replace=replace)
         async with aclosing(self._store.create_index(found, index, deadline)) as events:
             while (event := await _next_within(deadline, events)) is not None:
                 yield event

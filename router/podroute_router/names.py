@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
-from podroute_router.errors import InvalidArgument
+from podroute_router.errors import InvalidArgument, ResourceExhausted
 
 MAX_ID_BYTES = 1024
+_ID_OVERHEAD = 3
+"""Bytes that the wire adds to an id."""
 
 _COLLECTION = re.compile(r"[a-z][a-z0-9_]{0,47}")
 _POD = re.compile(r"[a-z][a-z0-9_]{0,31}")
@@ -40,3 +43,15 @@ def check_record_id(record_id: str, field: str) -> str:
     if len(record_id) > MAX_ID_BYTES or len(record_id.encode()) > MAX_ID_BYTES:
         raise InvalidArgument("RECORD_ID", field, f"is longer than {MAX_ID_BYTES} bytes", limit=MAX_ID_BYTES)
     return record_id
+
+
+def check_id_bytes(ids: Iterable[str], most_bytes: int) -> None:
+    """Raises ResourceExhausted where the ids of deleted records are more than an answer holds."""
+    size = sum(len(record_id.encode()) + _ID_OVERHEAD for record_id in ids)
+    if size > most_bytes:
+        raise ResourceExhausted(
+            "RESPONSE_TOO_LARGE",
+            f"the ids of the records to delete have {size} bytes, at most {most_bytes} are returned; nothing was "
+            "deleted: leave out `include_ids`, or delete fewer at a time",
+            facts={"size": size, "limit_bytes": most_bytes},
+        )

@@ -19,6 +19,7 @@ from podroute_router.catalog.store import CatalogStore
 from podroute_router.catalog.watcher import ShardMapSource
 from podroute_router.collections import Collections, PodState
 from podroute_router.config import Config, ConfigError
+from podroute_router.doctor import FirstLook
 from podroute_router.domain import AccessPath, Deadline
 from podroute_router.engine import Engine
 from podroute_router.following import Following
@@ -45,7 +46,7 @@ class Router:
     def __init__(self, config: Config, factories: Mapping[str, BackendFactory], *, share_port: bool = False) -> None:
         """Puts the parts together; nothing is connected yet. Needs a running event loop."""
         self._config = config
-        self._backends = _open_backends(config, factories)
+        self._backends = open_backends(config, factories)
         direct = self._backends[AccessPath.DIRECT]
         if not isinstance(direct, CollectionStore):
             raise ConfigError(f"router.direct_backend: {config.router.direct_backend!r} cannot make collections")
@@ -73,11 +74,19 @@ class Router:
             maps=self._maps,
             catalog=self._catalog,
             store=direct,
+            primary=self._backends.get(AccessPath.FDW),
             followers=[backend for backend in self._backends.values() if isinstance(backend, MapFollower)],
             pod_states=self._prober.states,
         )
         self._following = Following(
-            {"registering pods": self._register_pods, "readying the FDW path": self._collections.follow}
+            {
+                "registering pods": self._register_pods,
+                "readying the FDW path": self._collections.follow,
+                "readying the exposures": self._collections.exposing.follow,
+                "looking for drift": FirstLook(
+                    self._backends.values(), config.pods, self._collections.exposing.exposed
+                ).follow,
+            }
         )
         self._server = self._build_server(share_port=share_port)
         self.port = 0
@@ -183,7 +192,7 @@ async def serve(
             loop.remove_signal_handler(number)
 
 
-def _open_backends(config: Config, factories: Mapping[str, BackendFactory]) -> dict[AccessPath, Backend]:
+def open_backends(config: Config, factories: Mapping[str, BackendFactory]) -> dict[AccessPath, Backend]:
     """The backend of each path. A backend may have nothing to serve, as FDW where there is no primary."""
     backends: dict[AccessPath, Backend] = {}
     for path, key, name in (

@@ -11,6 +11,8 @@ from podroute_router.backend import Backend, PreparedQuery, QueryPreparer
 from podroute_router.domain import (
     Collection,
     Deadline,
+    Explainable,
+    Explanation,
     Match,
     MetadataUpdate,
     PlainQuery,
@@ -106,6 +108,14 @@ class Wrapper:
         """See `backend.Backend`."""
         return await self._around(collection, deadline, lambda: self._inner.delete(collection, selection, deadline))
 
+    async def delete_returning(
+        self, collection: Collection, selection: Selection, most_bytes: int, deadline: Deadline
+    ) -> list[str]:
+        """See `backend.Backend`."""
+        return await self._around(
+            collection, deadline, lambda: self._inner.delete_returning(collection, selection, most_bytes, deadline)
+        )
+
     async def count(self, collection: Collection, filter: Filter | None, deadline: Deadline) -> int:
         """See `backend.Backend`."""
         return await self._around(collection, deadline, lambda: self._inner.count(collection, filter, deadline))
@@ -119,6 +129,14 @@ class Wrapper:
     async def scan(self, collection: Collection, page: ScanPage, deadline: Deadline) -> list[ScannedRecord]:
         """See `backend.Backend`."""
         return await self._around(collection, deadline, lambda: self._inner.scan(collection, page, deadline))
+
+    async def explain(
+        self, collection: Collection, asked: Explainable, deadline: Deadline, *, analyze: bool = False
+    ) -> Explanation:
+        """See `backend.Backend`."""
+        return await self._around(
+            collection, deadline, lambda: self._inner.explain(collection, asked, deadline, analyze=analyze)
+        )
 
     def prepare_query(self, collection: Collection, query: PlainQuery) -> PreparedQuery | None:
         """See `backend.QueryPreparer`."""

@@ -63,6 +63,40 @@ async def test_a_collection_is_made_indexed_shown_and_deleted(router: Router) ->
     assert gone.stderr == f"podroute: there is no collection '{name}' [COLLECTION_NOT_FOUND]\n"
 
 
+async def test_indexes_are_made_listed_and_dropped(router: Router, collection: str) -> None:
+    for arguments, told in (
+        (("--method", "ivfflat", "--lists", "3"), "serves l2 queries of"),
+        (("--method", "metadata-gin"), "serves filters on metadata of"),
+        (("--m", "8", "--replace"), "serves l2 queries of"),
+    ):
+        made = await invoke(router.address, "collections", "index", collection, *arguments)
+        assert made.exit_code == 0, made.stderr
+        assert told in made.output
+    listed = await invoke(router.address, "collections", "indexes", collection)
+    *_, of_metadata, of_vectors = (line.split() for line in listed.output.splitlines())
+    assert of_metadata[1:3] == ["metadata_gin", "unknown"]
+    assert of_vectors[1:5] == ["hnsw", "l2", "m=8,", "ef_construction=64"]
+    as_json = json.loads((await invoke(router.address, "collections", "indexes", collection, "--json")).output)
+    assert [(index["method"], index["m"], index["valid"]) for index in as_json] == [
+        ("metadata_gin", None, True),
+        ("hnsw", 8, True),
+    ]
+    dropped = await invoke(router.address, "collections", "drop-index", collection, of_vectors[0])
+    assert (dropped.exit_code, dropped.output) == (0, f"dropped index {of_vectors[0]} of {collection}\n")
+    again = await invoke(router.address, "collections", "drop-index", collection, of_vectors[0])
+    assert again.exit_code == 1
+    assert "[INDEX_NOT_FOUND]" in again.stderr
+
+
+async def test_adopting_wants_to_know_what(router: Router) -> None:
+    for arguments in (("--all", "--table", "a"), ("--as", "b")):
+        refused = await invoke(router.address, "collections", "adopt", "--pod", "alpha", *arguments)
+        assert refused.exit_code == 2
+    missing = await invoke(router.address, "collections", "adopt", "--pod", "alpha", "--table", "no_such_table")
+    assert missing.exit_code == 1
+    assert "[TABLE_NOT_FOUND]" in missing.stderr
+
+
 async def test_collections_pods_and_map_are_shown_as_tables_and_as_json(router: Router, collection: str) -> None:
     for command in (("collections", "list"), ("map", "show"), ("pods", "list")):
         shown = await invoke(router.address, *command)

@@ -10,6 +10,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 from podroute_router.domain import Collection, Metric, Query, Record, Selection
+from podroute_router.errors import ResourceExhausted
 from podroute_router.filters import Comparison, Negated, Operator
 from podroute_router.metadata import MAX_BYTES
 
@@ -165,6 +166,30 @@ async def test_delete_by_filter_leaves_the_rest(harness: Harness, collection: Co
     assert await harness.backend.count(collection, keep, harness.deadline()) == 4
     assert await harness.backend.delete(collection, Selection(filter=Negated(keep)), harness.deadline()) == 3
     check_records(await fetch(harness, collection, [record.id for record in records]), records[:4])
+
+
+async def test_a_deletion_says_which_records_it_deleted(harness: Harness, collection: Collection) -> None:
+    await harness.backend.upsert(
+        collection, make_records(3) + make_records(2, '{"old": true}', start=3), harness.deadline()
+    )
+    by_ids = Selection(ids=("r2", "r0", "r2", "nowhere"))
+    deleted = await harness.backend.delete_returning(collection, by_ids, 1000, harness.deadline())
+    assert sorted(deleted) == ["r0", "r2"]
+    assert await harness.backend.delete_returning(collection, by_ids, 1000, harness.deadline()) == []
+    by_filter = Selection(filter=Comparison(("old",), Operator.EQ, (True,)))
+    deleted = await harness.backend.delete_returning(collection, by_filter, 1000, harness.deadline())
+    assert sorted(deleted) == ["r3", "r4"]
+    assert await count(harness, collection) == 1
+
+
+async def test_nothing_is_deleted_where_the_ids_would_find_no_room(harness: Harness, collection: Collection) -> None:
+    await harness.backend.upsert(collection, make_records(5), harness.deadline())
+    everything = Selection(ids=tuple(f"r{n}" for n in range(5)))
+    with pytest.raises(ResourceExhausted) as refused:
+        await harness.backend.delete_returning(collection, everything, 24, harness.deadline())
+    assert refused.value.reason == "RESPONSE_TOO_LARGE"
+    assert await count(harness, collection) == 5
+    assert len(await harness.backend.delete_returning(collection, everything, 25, harness.deadline())) == 5
 
 
 async def test_a_deleted_record_can_be_written_again(harness: Harness, collection: Collection) -> None:

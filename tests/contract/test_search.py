@@ -17,7 +17,7 @@ from podroute_router.domain import (
     Query,
     Record,
     SearchParams,
-    VectorIndex,
+    WantedIndex,
 )
 from podroute_router.errors import Unsupported
 from podroute_router.filters import Comparison, Operator
@@ -193,7 +193,8 @@ async def test_an_index_changes_no_promise(harness: Harness, metric: Metric) -> 
 
 async def build_index(harness: Harness, collection: Collection, metric: Metric) -> None:
     try:
-        events = [e async for e in harness.store.create_index(collection, VectorIndex(metric=metric), harness.deadline())]
+        wanted = WantedIndex(metric=metric)
+        events = [event async for event in harness.store.create_index(collection, wanted, harness.deadline())]
     except Unsupported:
         return  # a backend without indexes promises the same
     assert all(isinstance(event, IndexProgress) for event in events[:-1])

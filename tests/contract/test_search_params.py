@@ -16,7 +16,7 @@ from podroute_router.domain import (
     Query,
     Record,
     SearchParams,
-    VectorIndex,
+    WantedIndex,
 )
 from podroute_router.errors import Unsupported
 from podroute_router.filters import Comparison, Operator
@@ -43,7 +43,7 @@ async def indexed(harness: Harness) -> AsyncIterator[Collection]:
     ]
     async with harness.collection(DIMENSION, records) as collection:
         try:
-            async for _ in harness.store.create_index(collection, VectorIndex(metric=Metric.L2), harness.deadline()):
+            async for _ in harness.store.create_index(collection, WantedIndex(metric=Metric.L2), harness.deadline()):
                 pass
         except Unsupported:
             pass

@@ -17,6 +17,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as grpc_health
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from no_exposures import NoExposures
 from podroute.v1 import collection_service_pb2 as collections_pb
 from podroute.v1 import (
     collection_service_pb2_grpc,
@@ -41,7 +42,7 @@ POD = "memory"
 CALL_TIMEOUT_S = 10.0
 
 
-class OwnCatalog:
+class OwnCatalog(NoExposures):
     """The shard map of one process: a catalog that no other router shares."""
 
     def __init__(self) -> None:
@@ -212,9 +213,31 @@ async def test_records_are_fetched_counted_and_deleted(face: Face) -> None:
     assert list(fetched.missing_ids) == ["no"]
     deleted = await face.vectors.Delete(vectors_pb.DeleteRequest(collection="docs", ids={"ids": ["gone", "no"]}))
     assert deleted.deleted_count == 1
+    assert list(deleted.deleted_ids) == []
     counted = await face.vectors.Count(vectors_pb.CountRequest(collection="docs"))
     assert counted.count == 3
     assert counted.route.pods == [POD]
+
+
+async def test_a_deletion_returns_ids_where_it_is_asked_to(face: Face) -> None:
+    records = [{"id": record_id, "vector": {"values": [5, 5]}} for record_id in ("z", "Z")]
+    await face.vectors.Upsert(vectors_pb.UpsertRequest(collection="docs", records=records))
+    request = vectors_pb.DeleteRequest(collection="docs", ids={"ids": ["z", "no", "Z", "z"]}, include_ids=True)
+    deleted = await face.vectors.Delete(request)
+    assert (deleted.deleted_count, list(deleted.deleted_ids)) == (2, ["Z", "z"])
+    assert deleted.route.pods == [POD]
+    assert not (await face.vectors.Delete(request)).deleted_ids
+
+
+async def test_nothing_is_deleted_where_its_ids_are_more_than_half_a_message(face: Face) -> None:
+    ids = [f"{number:03}" + "x" * 997 for number in range(33)]
+    records = [{"id": record_id, "vector": {"values": [5, 5]}} for record_id in ids]
+    await face.vectors.Upsert(vectors_pb.UpsertRequest(collection="docs", records=records))
+    request = vectors_pb.DeleteRequest(collection="docs", ids={"ids": ids}, include_ids=True)
+    code, info, _ = await failure(face.vectors.Delete(request))
+    assert (code, info.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "RESPONSE_TOO_LARGE")
+    deleted = await face.vectors.Delete(vectors_pb.DeleteRequest(collection="docs", ids={"ids": ids}))
+    assert deleted.deleted_count == len(ids)
 
 
 async def test_collections_are_made_listed_and_deleted(face: Face) -> None:
@@ -525,6 +548,13 @@ async def test_the_deadline_is_the_callers_or_else_the_default(
     _, info, _ = await failure(broken.vectors.Fetch(request, timeout=asked_s))
     assert info.reason == "SEEN"
     assert float(info.metadata["remaining_s"]) == pytest.approx(kept_s, rel=0.02)  # gRPC rounds it on the wire
+
+
+async def test_a_backend_that_makes_no_views_exposes_no_collections(face: Face) -> None:
+    request = collections_pb.ExposeCollectionRequest(collection="docs")
+    code, info, _ = await failure(face.collections.ExposeCollection(request))
+    assert (code, info.reason) == (grpc.StatusCode.UNIMPLEMENTED, "EXPOSURE_UNSUPPORTED")
+    assert not (await face.collections.ListExposures(collections_pb.ListExposuresRequest())).exposures
 
 
 async def test_a_client_may_ping_once_a_second_while_it_is_idle(face: Face) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from podroute_router.catalog import saved_map
+from podroute_router.catalog import store as store_module
 from podroute_router.catalog.saved_map import SavedMapError
 from podroute_router.catalog.store import MINIMUM_READER, VERSION, CatalogStore
 from podroute_router.catalog.watcher import ShardMapSource
@@ -30,6 +31,7 @@ from podroute_router.errors import (
     Unavailable,
     Unreachable,
 )
+from podroute_router.exposures import ColumnType, ExposedColumn, Exposure
 from podroute_router.postgres.pool import Pool
 from podroute_router.shard_map import ShardMap
 from psycopg import sql
@@ -42,6 +44,19 @@ NEVER_S = 600.0
 
 def soon(seconds: float = 10.0) -> Deadline:
     return Deadline.after(seconds)
+
+
+EXPOSURE = Exposure(
+    collection="docs",
+    schema="public",
+    view="Docs",
+    columns=(
+        ExposedColumn(name="url", type=ColumnType.TEXT, path=("a", "\u00e9\"'"), indexed=True),
+        ExposedColumn(name="n", type=ColumnType.DOUBLE_PRECISION, path=("n",)),
+    ),
+    roles=("web", "public"),
+    code_point_order=True,
+)
 
 
 def make(name: str, pod: str = "alpha", *, table: str | None = None) -> Collection:
@@ -200,6 +215,56 @@ async def test_a_catalog_of_the_next_version_is_used_as_it_is(catalog: Catalog, 
     await store.migrate(soon())
     await store.add_collection(make("docs"), soon())
     assert "docs" in (await store.load(ShardMap(), soon())).collections
+
+
+async def test_a_catalog_of_the_version_before_goes_forward_and_its_routers_go_on(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with catalog.store() as earlier:
+        with monkeypatch.context() as of_version_1:
+            of_version_1.setattr(store_module, "MIGRATIONS", store_module.MIGRATIONS[:1])
+            of_version_1.setattr(store_module, "VERSION", 1)
+            await earlier.migrate(soon())
+            await earlier.register_pods(PODS, soon())
+            await earlier.add_collection(make("docs"), soon())
+        async with catalog.store() as later:
+            await later.migrate(soon())
+            await later.put_exposure(EXPOSURE, soon())
+            with monkeypatch.context() as of_version_1:
+                of_version_1.setattr(store_module, "VERSION", 1)
+                await earlier.migrate(soon())
+                await earlier.add_collection(make("images"), soon())
+                assert sorted((await earlier.load(ShardMap(), soon())).collections) == ["docs", "images"]
+                assert await earlier.remove_collection("docs", soon())
+            assert (await later.exposures(soon()))[1] == []
+    assert catalog.admin("select version, minimum_reader from podroute_catalog.schema_version") == [(VERSION, 1)]
+
+
+async def test_exposures_are_kept_changed_and_removed_as_they_were_given(
+    catalog: Catalog, store: CountingStore
+) -> None:
+    await store.add_collection(make("docs"), soon())
+    await store.add_collection(make("images"), soon())
+    other = replace(EXPOSURE, schema="shown", columns=(), roles=())
+    for each in (other, EXPOSURE):
+        await store.put_exposure(each, soon())
+    revision, found = await store.exposures(soon())
+    assert found == [EXPOSURE, other]
+    assert revision == (await store.load(ShardMap(), soon())).revision
+    changed = replace(EXPOSURE, roles=("web",), code_point_order=False)
+    await store.put_exposure(changed, soon())
+    assert (await store.exposures(soon()))[1] == [changed, other]
+    for taken, reason in (
+        (replace(EXPOSURE, collection="images"), "EXPOSURE_EXISTS"),
+        (replace(EXPOSURE, collection="gone", view="new"), "COLLECTION_NOT_FOUND"),
+    ):
+        with pytest.raises(PodrouteError) as refused:
+            await store.put_exposure(taken, soon())
+        assert refused.value.reason == reason
+        assert not await store.remove_exposure(taken, soon())
+    assert (await store.exposures(soon())) == (revision + 1, [changed, other])
+    assert await store.remove_exposure(other, soon())
+    assert (await store.exposures(soon()))[1] == [changed]
 
 
 async def test_a_catalog_that_needs_a_later_router_is_refused(catalog: Catalog, store: CountingStore) -> None:

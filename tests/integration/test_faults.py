@@ -14,6 +14,7 @@ import numpy as np
 import podroute
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from no_exposures import NoExposures
 from podroute_memory.backend import MemoryBackend
 from podroute_pgvector.backend import PgvectorBackend
 from podroute_router.collections import Collections
@@ -185,7 +186,7 @@ async def test_with_a_frozen_catalog_collections_are_read_from_the_map_held_and_
     await until(is_deleted)
 
 
-class TwoMaps:
+class TwoMaps(NoExposures):
     """The map held, a newer one that the catalog has, and what is removed from it."""
 
     def __init__(self, current: ShardMap, newest: ShardMap | None) -> None:

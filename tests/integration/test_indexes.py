@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import grpc
 import numpy as np
@@ -16,27 +15,27 @@ import pytest
 import pytest_asyncio
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
+from pod_sessions import ask, last, old_snapshot, until_builds
 from podroute.v1 import collection_service_pb2, collection_service_pb2_grpc
 from podroute_pgvector.backend import PgvectorBackend
 from podroute_router.config import make_config
 from podroute_router.domain import (
     Collection,
     Deadline,
-    Hnsw,
     Index,
-    IndexProgress,
     Metric,
     Placement,
     Query,
     Record,
     Selection,
+    WantedIndex,
 )
 from podroute_router.embedded import Cluster
 from podroute_router.errors import Aborted, DeadlineExceeded
 from podroute_router.server import Router
 from servers import router_values
 
-INDEX = VectorIndex(metric=Metric.L2)
+INDEX = WantedIndex(metric=Metric.L2)
 STATEMENT_S = 0.4
 BUILD_S = 0.5
 
@@ -68,24 +67,6 @@ async def collection(store: PgvectorBackend) -> AsyncIterator[Collection]:
     await store.drop_collection(made, soon())
 
 
-@contextmanager
-def old_snapshot(cluster: Cluster, collection: str) -> Iterator[None]:
-    """A transaction that a concurrent build has to wait for."""
-    alpha = cluster.pods["alpha"]
-    with psycopg.connect(alpha.admin_conninfo(alpha.database)) as holder:
-        holder.execute("set transaction isolation level repeatable read")
-        holder.execute(f"select from vecs.{collection}".encode())
-        yield
-        holder.rollback()
-
-
-def ask(cluster: Cluster, statement: str, *values: object) -> list[Any]:
-    alpha = cluster.pods["alpha"]
-    with psycopg.connect(alpha.admin_conninfo(alpha.database), autocommit=True) as admin:
-        cursor = admin.execute(statement.encode(), values)
-        return cursor.fetchall() if cursor.description else []
-
-
 def indexes(cluster: Cluster, collection: str) -> list[bool]:
     """Of each HNSW index of the collection, whether it is valid."""
     found = ask(
@@ -95,27 +76,6 @@ def indexes(cluster: Cluster, collection: str) -> list[bool]:
         f"vecs.{collection}",
     )
     return [valid for (valid,) in found]
-
-
-def builds(cluster: Cluster, collection: str) -> int:
-    """How many builds of the collection's indexes the pod runs."""
-    [(count,)] = ask(
-        cluster,
-        "select count(*) from pg_stat_activity where state = 'active' and query like 'create index%%' and query ~ %s",
-        collection,
-    )
-    return int(count)
-
-
-async def until_builds(cluster: Cluster, collection: str, wanted: int) -> None:
-    async with asyncio.timeout(5):
-        while await asyncio.to_thread(builds, cluster, collection) != wanted:
-            await asyncio.sleep(0.02)
-
-
-async def last(events: AsyncGenerator[IndexProgress | Index]) -> IndexProgress | Index | None:
-    async with aclosing(events):
-        return [event async for event in events][-1]
 
 
 async def test_calls_go_on_beside_a_build_where_there_is_one_connection_for_them(
@@ -155,7 +115,7 @@ async def test_of_two_builds_of_a_collection_the_second_is_told_to_come_later(
         building = asyncio.create_task(last(store.create_index(collection, INDEX, soon())))
         await until_builds(cluster, collection.name, 1)
         with pytest.raises(Aborted) as refused:
-            await last(store.create_index(collection, VectorIndex(metric=Metric.COSINE), soon()))
+            await last(store.create_index(collection, WantedIndex(metric=Metric.COSINE), soon()))
     assert refused.value.reason == "INDEX_BUILD_RUNNING"
     await building
     assert indexes(cluster, collection.name) == [True]

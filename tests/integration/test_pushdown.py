@@ -18,6 +18,7 @@ from podroute_router.domain import Metric
 from podroute_router.embedded import Cluster
 from podroute_router.filters import AllOf, AnyOf, Comparison, Filter, Negated, Operator
 from podroute_router.sql import statements
+from podroute_router.sql.containment import compile_narrowed
 from podroute_router.sql.filters import compile_filter
 
 DIMENSION = 4
@@ -135,11 +136,48 @@ async def test_every_filter_is_applied_on_the_pod(primary: psycopg.Connection, c
             assert is_pushed_down(found), shape
             for part in ("WHERE (jsonb_path_exists(metadata", "ORDER BY", "LIMIT"):
                 assert part in remote_sql(found), shape
-        for statement in (statements.count(table, filtered=True), statements.delete_matching(table)):
+        for statement in (
+            statements.count(table, filtered=True),
+            statements.delete_matching(table),
+            statements.delete_returning(table, filtered=True),
+        ):
             found = plan(primary, statement, ["jsonpath", "jsonb"], [path, variables])
             assert is_pushed_down(found), shape
             assert found["Node Type"] != "ModifyTable" or is_direct_modify(found), shape
             assert "WHERE (jsonb_path_exists(metadata" in remote_sql(found), shape
+
+
+async def test_what_matches_contain_is_asked_for_on_the_pod_as_well(
+    primary: psycopg.Connection, collection: str
+) -> None:
+    table = objects.read_table(collection)
+    search = statements.query(
+        table,
+        "public",
+        Metric.COSINE,
+        10,
+        filtered=True,
+        exact=True,
+        include_metadata=True,
+        include_vector=False,
+        narrowed=True,
+    )
+    update = statements.update_metadata(table, merge=True, filtered=True, narrowed=True)
+    narrowed = [(shape, compile_narrowed(shape)) for shape in shapes()]
+    narrowed = [(shape, parameters) for shape, parameters in narrowed if len(parameters) > 2]
+    assert len(narrowed) > 5
+    for shape, parameters in narrowed:
+        for statement, types, values in (
+            (search, ["public.vector"], [VECTOR]),
+            (update, ["jsonb"], ["{}"]),
+            (statements.count(table, filtered=True, narrowed=True), [], []),
+            (statements.delete_matching(table, narrowed=True), [], []),
+            (statements.delete_returning(table, filtered=True, narrowed=True), [], []),
+        ):
+            found = plan(primary, statement, [*types, "jsonpath", "jsonb", "jsonb"], [*values, *parameters])
+            assert is_pushed_down(found), shape
+            assert found["Node Type"] != "ModifyTable" or is_direct_modify(found), shape
+            assert "WHERE (metadata @> " in remote_sql(found).replace("((", "("), shape
 
 
 @pytest.mark.parametrize("limit", [1, 1000])
@@ -181,6 +219,7 @@ async def test_counts_fetches_and_deletes_are_one_remote_statement(
         (statements.count(table, filtered=False), [], [], "count(*)"),
         (statements.fetch(table, "public"), ["text[]"], [["a"]], "WHERE ((id = ANY"),
         (statements.delete_ids(table), ["text[]"], [["a"]], "WHERE ((id = ANY"),
+        (statements.delete_returning(table, filtered=False), ["text[]"], [["a"]], "RETURNING id"),
     ):
         found = plan(primary, statement, types, values)
         assert is_pushed_down(found)

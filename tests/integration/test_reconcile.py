@@ -14,7 +14,7 @@ import numpy as np
 import psycopg
 import pytest
 import pytest_asyncio
-from podroute_fdw import reconcile
+from podroute_fdw import comparison, reconcile
 from podroute_fdw.backend import FdwBackend
 from podroute_pgvector.backend import PgvectorBackend
 from podroute_router.config import Config, make_config
@@ -162,7 +162,7 @@ async def test_many_collections_are_readied_in_parts_and_an_older_map_takes_no_p
 ) -> None:
     monkeypatch.setattr(reconcile, "TABLES_A_TRANSACTION", 5)
     monkeypatch.setattr(reconcile, "TABLES_A_MESSAGE", 2)
-    monkeypatch.setattr(reconcile, "ROWS_AT_A_TIME", 3)
+    monkeypatch.setattr(comparison, "ROWS_AT_A_TIME", 3)
     many = [
         Collection(name=name, dimension=3, metric=Metric.L2, placement=Placement(pod="beta", schema="vecs", table=name))
         for name in (f"many_{n}" for n in range(7))

@@ -26,6 +26,14 @@ from podroute.v1 import vector_service_pb2 as vectors
 
 ROUTE = {"path": "ACCESS_PATH_DIRECT", "pods": ["docs"], "map_revision": 4}
 VIA_DOCS = podroute.Route(path="direct", pods=("docs",), map_revision=4, on_primary=False)
+DOCS_L2 = {
+    "name": "docs_l2",
+    "metric": "METRIC_L2",
+    "hnsw": {"m": 8, "ef_construction": 64},
+    "size_bytes": 8192,
+    "valid": True,
+}
+ODD = {"reason": "TRIGGERS", "message": "told", "blocking": True}
 
 
 def a_collection(name: str) -> collections.Collection:
@@ -81,7 +89,9 @@ class Router(
 
     async def Delete(self, request, context):  # noqa: N802
         await self.take(request, context)
-        return vectors.DeleteResponse(deleted_count=2, route=ROUTE)
+        return vectors.DeleteResponse(
+            deleted_count=2, deleted_ids=["a", "b"] if request.include_ids else [], route=ROUTE
+        )
 
     async def Count(self, request, context):  # noqa: N802
         await self.take(request, context)
@@ -126,6 +136,18 @@ class Router(
         await self.take(request, context)
         return collections.ListIndexesResponse(indexes=[DOCS_L2, {"name": "by_year"}])
 
+    async def ExposeCollection(self, request, context):  # noqa: N802
+        await self.take(request, context)
+        return collections.ExposeCollectionResponse(exposure=EXPOSED)
+
+    async def UnexposeCollection(self, request, context):  # noqa: N802
+        await self.take(request, context)
+        return collections.UnexposeCollectionResponse()
+
+    async def ListExposures(self, request, context):  # noqa: N802
+        await self.take(request, context)
+        return collections.ListExposuresResponse(exposures=[EXPOSED])
+
     async def DropIndex(self, request, context):  # noqa: N802
         await self.take(request, context)
         return collections.DropIndexResponse()
@@ -152,6 +174,12 @@ class Router(
         pod = {"name": "docs", "state": "POD_STATE_SERVING", "collection_count": 1, "on_primary": True}
         return shard_maps.ListPodsResponse(pods=[pod])
 
+    async def Explain(self, request, context):  # noqa: N802
+        await self.take(request, context)
+        return shard_maps.ExplainResponse(
+            sql="select", settings={"a": "b"}, remote_sql=["SELECT"], plan="Scan", findings=[ODD], route=ROUTE
+        )
+
 
 @pytest.fixture
 async def router() -> AsyncIterator[Router]:
@@ -172,7 +200,7 @@ class Either:
     def __init__(self, client: podroute.Client | podroute.AsyncClient) -> None:
         self.client = client
 
-    async def ask(self, name: str, *args: Any, **kwargs: Any) -> Any:
+    async def ask(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
         method = getattr(self.client, name)
         if isinstance(self.client, podroute.Client):
             return await asyncio.to_thread(lambda: self._read(method(*args, **kwargs)))
@@ -244,8 +272,12 @@ def test_both_clients_have_the_same_methods_with_the_same_parameters() -> None:
         "drop_index",
         "list_adoptable_tables",
         "adopt_collection",
+        "expose_collection",
+        "unexpose_collection",
+        "list_exposures",
         "shard_map",
         "pods",
+        "explain",
         "wait_until_serving",
         "close",
     }
@@ -290,6 +322,8 @@ async def test_the_operations_on_records_reach_the_router_and_come_back(client: 
     assert read == podroute.FetchResult(records=(record,), missing_ids=("b",), route=VIA_DOCS)
     deleted = await client.ask("delete", "docs", ids=["a"])
     assert deleted == podroute.DeleteResult(deleted_count=2, route=VIA_DOCS)
+    deleted = await client.ask("delete", "docs", ids=["a"], include_ids=True)
+    assert deleted == podroute.DeleteResult(deleted_count=2, deleted_ids=("a", "b"), route=VIA_DOCS)
     counted = await client.ask("count", "docs")
     assert counted == podroute.CountResult(count=3, route=VIA_DOCS)
     updated = await client.ask("update_metadata", "docs", {"k": 1}, ids=["a"])
@@ -298,6 +332,7 @@ async def test_the_operations_on_records_reach_the_router_and_come_back(client: 
         "UpsertRequest",
         "QueryRequest",
         "FetchRequest",
+        "DeleteRequest",
         "DeleteRequest",
         "CountRequest",
         "UpdateMetadataRequest",
@@ -377,6 +412,32 @@ async def test_the_operations_on_collections_reach_the_router_and_come_back(clie
     assert await client.ask("pods") == (pod,)
 
 
+async def test_what_is_to_be_explained_is_sent_as_the_call_itself_would_be(client: Either, router: Router) -> None:
+    query = podroute.Query("docs", [1.0, 2.0], limit=3, path="fdw")
+    explained = await client.ask("explain", query, analyze=True)
+    assert explained == podroute.Explanation(
+        sql="select",
+        settings={"a": "b"},
+        remote_sql=("SELECT",),
+        plan="Scan",
+        findings=(podroute.Finding(reason="TRIGGERS", message="told", blocking=True),),
+        route=VIA_DOCS,
+    )
+    await client.ask("explain", podroute.Count("docs", filter={"k": 1}))
+    await client.ask("explain", podroute.Delete("docs", ids=["a"]))
+    await client.ask("query", "docs", [1.0, 2.0], limit=3, path="fdw")
+    await client.ask("count", "docs", filter={"k": 1})
+    await client.ask("delete", "docs", ids=["a"])
+    *explanations, query_request, count_request, delete_request = router.requests
+    assert explanations == [
+        shard_maps.ExplainRequest(query=query_request, analyze=True),
+        shard_maps.ExplainRequest(count=count_request),
+        shard_maps.ExplainRequest(delete=delete_request),
+    ]
+    with pytest.raises(podroute.InvalidArgument):
+        await client.ask("explain", podroute.Delete("docs"))
+
+
 async def test_listing_collections_asks_for_page_after_page(client: Either, router: Router) -> None:
     assert [each.name for each in await client.ask("list_collections", page_size=2)] == ["a", "b", "c"]
     assert router.requests == [
@@ -412,6 +473,50 @@ async def test_tables_are_listed_and_adopted_with_what_is_odd_about_them(client:
             pod="alpha", table_name="Old Docs", name="docs", metric="METRIC_L2", dry_run=True
         ),
     ]
+
+
+EXPOSED = {
+    "collection": "docs",
+    "view_schema": "public",
+    "view_name": "docs",
+    "columns": [
+        {"name": "url", "type": "COLUMN_TYPE_TEXT", "path": ["url"], "indexed": True},
+        {"name": "new", "type": 99, "path": ["new"]},
+    ],
+    "roles": ["web"],
+}
+
+
+async def test_collections_are_exposed_shown_and_unexposed(client: Either, router: Router) -> None:
+    made = await client.ask("expose_collection", "docs", columns={"url": "text", "n": "bigint"}, roles=["web"])
+    assert [(each.name, each.type, each.path, each.indexed) for each in made.columns] == [
+        ("url", "text", ("url",), True),
+        ("new", "unknown", ("new",), False),
+    ]
+    assert (made.collection, made.view_schema, made.view_name, made.roles) == ("docs", "public", "docs", ("web",))
+    columns = [podroute.ExposedColumn(name="at", type="timestamptz", path=("a", "b"), indexed=True)]
+    await client.ask("expose_collection", "docs", schema="s", view="v", columns=columns)
+    assert await client.ask("list_exposures") == (made,)
+    assert await client.ask("unexpose_collection", "docs", schema="s", view="v") is None
+    assert router.requests == [
+        collections.ExposeCollectionRequest(
+            collection="docs",
+            columns=[{"name": "url", "type": "COLUMN_TYPE_TEXT"}, {"name": "n", "type": "COLUMN_TYPE_BIGINT"}],
+            roles=["web"],
+        ),
+        collections.ExposeCollectionRequest(
+            collection="docs",
+            view_schema="s",
+            view_name="v",
+            columns=[{"name": "at", "type": "COLUMN_TYPE_TIMESTAMPTZ", "path": ["a", "b"], "indexed": True}],
+        ),
+        collections.ListExposuresRequest(),
+        collections.UnexposeCollectionRequest(collection="docs", view_schema="s", view_name="v"),
+    ]
+    assert router.seconds_left[0] == pytest.approx(3600.0, rel=0.1)
+    with pytest.raises(podroute.InvalidArgument) as refused:
+        await client.ask("expose_collection", "docs", columns={"n": "number"})
+    assert refused.value.violations[0].field == "columns[0].type"
 
 
 @pytest.mark.parametrize(

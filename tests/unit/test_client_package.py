@@ -9,13 +9,16 @@ import sys
 import podroute
 import pytest
 from google.protobuf import descriptor_pool, duration_pb2, json_format
-from podroute import control_plane, data_plane
+from podroute import control_plane, data_plane, explaining, exposing
 from podroute.calls import Method
 from podroute.service_config import SERVICE_CONFIG, channel_options
 from podroute.v1 import collection_service_pb2, shard_map_service_pb2, vector_service_pb2
 
 METHODS = [
-    value for module in (data_plane, control_plane) for value in vars(module).values() if isinstance(value, Method)
+    value
+    for module in (data_plane, control_plane, explaining, exposing)
+    for value in vars(module).values()
+    if isinstance(value, Method)
 ]
 SERVICES = [
     service

@@ -43,6 +43,19 @@ def test_a_password_file_is_read_anew_and_found_beside_the_configuration(tmp_pat
     assert config.catalog_database.secret() == "two"
 
 
+def test_sql_users_may_have_a_login_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sql_password").write_text("of sql users\n", encoding="utf-8")
+    text = f'[primary]\n{PRIMARY}\n[exposures]\nuser = "podroute_sql"\npassword_file = "sql_password"'
+    exposures = load_config(write(tmp_path, text)).exposures
+    assert exposures is not None
+    assert (exposures.user, exposures.secret()) == ("podroute_sql", "of sql users")
+    monkeypatch.setenv("PODROUTE_EXPOSURES__USER", "another")
+    monkeypatch.setenv("PODROUTE_EXPOSURES__PASSWORD", "s3cret")
+    exposures = load_config(write(tmp_path, text)).exposures
+    assert exposures is not None
+    assert (exposures.user, exposures.secret()) == ("another", "s3cret")
+
+
 def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PODROUTE_PRIMARY__PASSWORD", "s3cret")
     monkeypatch.setenv("PODROUTE_PODS__DOCS__DSN", "host=x password=hunter2")

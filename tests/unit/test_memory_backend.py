@@ -8,7 +8,7 @@ import pytest
 from podroute_memory.backend import MemoryBackend
 from podroute_router.backend import BackendContext, CollectionStore, MapFollower
 from podroute_router.config import Config, Database
-from podroute_router.domain import AccessPath, Collection, Deadline, Metric, Placement, Query, Record, VectorIndex
+from podroute_router.domain import AccessPath, Collection, Deadline, Metric, Placement, Query, Record, WantedIndex
 from podroute_router.errors import DeadlineExceeded, Unavailable, Unsupported
 from podroute_router.plugins import load_backend_factories
 
@@ -84,7 +84,7 @@ async def test_a_call_whose_time_has_run_out_is_refused_and_writes_nothing() -> 
 async def test_an_index_is_unsupported() -> None:
     backend = await backend_with()
     with pytest.raises(Unsupported, match="exactly"):
-        backend.create_index(DOCS, VectorIndex(metric=Metric.L2), soon())
+        backend.create_index(DOCS, WantedIndex(metric=Metric.L2), soon())
 
 
 async def test_the_estimate_counts_the_pods_records_and_no_others() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
+from no_exposures import NoExposures
 from podroute_memory.backend import MemoryBackend
 from podroute_router.collections import Collections
 from podroute_router.config import Config, make_config
@@ -37,7 +38,7 @@ class Maps:
         self.newest = self.newest.changed(self.newest.revision + 1, PODS, changes)
 
 
-class NoCatalog:
+class NoCatalog(NoExposures):
     """Listing changes nothing."""
 
     async def add_collection(self, collection: Collection, deadline: Deadline) -> Collection:

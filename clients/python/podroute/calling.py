@@ -12,8 +12,9 @@ import grpc
 
 from podroute.calls import Call
 from podroute.control_plane import ControlPlane
-from podroute.data_plane import DataPlane
 from podroute.errors import DeadlineExceeded, Internal
+from podroute.explaining import Explaining
+from podroute.exposing import Exposing
 from podroute.scans import Scan
 from podroute.service_config import channel_options
 from podroute.upserts import Upserts
@@ -29,7 +30,7 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Operations(DataPlane, ControlPlane):
+class Operations(Explaining, ControlPlane, Exposing):
     """All operations, with a client's defaults."""
 
     __slots__ = ()

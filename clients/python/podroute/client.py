@@ -26,6 +26,8 @@ from podroute.calls import Call, Page
 from podroute.control_plane import ControlPlane, check_health
 from podroute.data_plane import DataPlane
 from podroute.errors import DeadlineExceeded, Unavailable, from_rpc_error
+from podroute.explaining import Explaining
+from podroute.exposing import Exposing
 from podroute.scans import Scan
 from podroute.upserts import Request, Response, Upserts
 from podroute.values import Path, ScannedRecord, UpsertManyResult
@@ -124,8 +126,12 @@ class Client(Caller):
     drop_index = _unary(ControlPlane.drop_index)
     list_adoptable_tables = _unary(ControlPlane.list_adoptable_tables)
     adopt_collection = _unary(ControlPlane.adopt_collection)
+    expose_collection = _unary(Exposing.expose_collection)
+    unexpose_collection = _unary(Exposing.unexpose_collection)
+    list_exposures = _unary(Exposing.list_exposures)
     shard_map = _unary(ControlPlane.shard_map)
     pods = _unary(ControlPlane.pods)
+    explain = _unary(Explaining.explain)
 
     def wait_until_serving(self, timeout: float = DEFAULT_TIMEOUT_S, *, service: str = "") -> None:
         """Waits for the router to be there and healthy.

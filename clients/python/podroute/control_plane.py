@@ -145,12 +145,14 @@ class ControlPlane(Defaults):
 
         Args:
             collection: the collection's name.
-            method: `hnsw`, or `ivfflat`, which builds faster and finds less.
-            metric: the metric that the index serves; default: the collection's.
+            method: `hnsw`; `ivfflat`, which builds faster and finds less; or `metadata_gin`, an index of the metadata
+                for counting, deleting, updating and exact queries by a filter on equality, which costs writes.
+            metric: the metric that an index of vectors serves; default: the collection's.
             m: HNSW: links a node, 2 to 100; default: 16.
             ef_construction: HNSW: size of the candidate list, 4 to 1000 and at least 2 * m; default: 64.
             lists: IVFFlat: lists that vectors are divided into, 1 to 32768; default: by the number of records.
-            replace: build anew, and then take the place of the indexes of this metric, which serve until then.
+            replace: build anew, and then take the place of the indexes of this metric, or of the metadata, which
+                serve until then.
             on_progress: called about once a second with how far the build is. What it raises ends the build.
             timeout: seconds; default: an hour. A caller that goes away ends the build.
         """

@@ -244,6 +244,7 @@ class DataPlane(Defaults):
         *,
         ids: Iterable[str] | None = None,
         filter: FilterDict | None = None,
+        include_ids: bool = False,
         path: Path | None = None,
         timeout: float | None = None,
     ) -> Call[vectors.DeleteResponse, DeleteResult]:
@@ -253,6 +254,7 @@ class DataPlane(Defaults):
             collection: the collection's name.
             ids: 1 to 10000 ids; an id that no record has is passed over.
             filter: in its place: the records that match; see `podroute.filters`.
+            include_ids: return the ids of the records deleted, not only their number.
             path: the access path; default: the client's.
             timeout: seconds; default: the client's.
         """
@@ -264,6 +266,7 @@ class DataPlane(Defaults):
                 ids=None if ids is None else vectors.IdList(ids=messages.id_list(ids)),
                 filter=_filter(filter),
                 path=self._path(path),
+                include_ids=include_ids,
             )
         return Call(method=DELETE, request=request, decode=messages.delete_result, timeout_s=self._timeout_s(timeout))
 

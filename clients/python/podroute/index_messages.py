@@ -36,8 +36,11 @@ def set_index_method(
         case "ivfflat":
             request.ivfflat.CopyFrom(collections.IvfFlat(lists=lists))
             foreign = {"m": m, "ef_construction": ef_construction}
+        case "metadata_gin":
+            request.metadata_gin.SetInParent()
+            foreign = {"m": m, "ef_construction": ef_construction, "lists": lists}
         case _:
-            raise InvalidArgument.at("method", "must be one of hnsw, ivfflat", "METHOD_MISSING")
+            raise InvalidArgument.at("method", "must be one of hnsw, ivfflat, metadata_gin", "METHOD_MISSING")
     for name, value in foreign.items():
         if value is not None:
             raise InvalidArgument.at(name, f"is no parameter of {method}", "ARGUMENT_TYPE")
@@ -45,11 +48,12 @@ def set_index_method(
 
 def index(message: collections.Index) -> Index:
     """An index that stands."""
-    hnsw, ivfflat = message.HasField("hnsw"), message.HasField("ivfflat")
+    method = message.WhichOneof("method")
+    hnsw, ivfflat = method == "hnsw", method == "ivfflat"
     return Index(
         name=message.name,
         metric=metric_name(message.metric),
-        method="hnsw" if hnsw else "ivfflat" if ivfflat else "unknown",
+        method=method or "unknown",
         m=message.hnsw.m if hnsw else None,
         ef_construction=message.hnsw.ef_construction if hnsw else None,
         lists=message.ivfflat.lists if ivfflat else None,
@@ -64,7 +68,7 @@ def adoptable_table(message: collections.AdoptableTable) -> AdoptableTable:
         table_name=message.table_name,
         dimension=message.dimension,
         record_estimate=message.record_estimate,
-        findings=tuple(_finding(each) for each in message.findings),
+        findings=tuple(finding(each) for each in message.findings),
     )
 
 
@@ -74,9 +78,10 @@ def adopted_collection(message: collections.AdoptCollectionResponse) -> AdoptedC
         collection=collection(message.collection),
         record_estimate=message.record_estimate,
         indexes=tuple(index(each) for each in message.indexes),
-        findings=tuple(_finding(each) for each in message.findings),
+        findings=tuple(finding(each) for each in message.findings),
     )
 
 
-def _finding(message: collections.Finding) -> Finding:
+def finding(message: collections.Finding) -> Finding:
+    """What an administrator should know."""
     return Finding(reason=message.reason, message=message.message, blocking=message.blocking)

@@ -256,8 +256,10 @@ def fetch_result(message: vectors.FetchResponse) -> FetchResult:
 
 
 def delete_result(message: vectors.DeleteResponse) -> DeleteResult:
-    """How many records were deleted."""
-    return DeleteResult(deleted_count=message.deleted_count, route=route(message.route))
+    """How many records were deleted, and which, where that was asked for."""
+    return DeleteResult(
+        deleted_count=message.deleted_count, deleted_ids=tuple(message.deleted_ids), route=route(message.route)
+    )
 
 
 def update_metadata_result(message: vectors.UpdateMetadataResponse) -> UpdateMetadataResult:

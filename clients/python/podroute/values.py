@@ -12,8 +12,8 @@ Path: TypeAlias = Literal["auto", "direct", "fdw"]
 Metric: TypeAlias = Literal["cosine", "l2", "inner_product", "l1"]
 """How the distance between two vectors is measured, as pgvector defines it."""
 
-IndexMethod: TypeAlias = Literal["hnsw", "ivfflat"]
-"""The kind of an index."""
+IndexMethod: TypeAlias = Literal["hnsw", "ivfflat", "metadata_gin"]
+"""The kind of an index: two of vectors, one of metadata."""
 
 Unknown: TypeAlias = Literal["unknown"]
 """What a newer router says in words that this client does not have."""
@@ -167,9 +167,10 @@ class ScannedRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteResult:
-    """How many records were deleted."""
+    """How many records were deleted, and their ids in code-point order, where these were asked for."""
 
     deleted_count: int
+    deleted_ids: tuple[str, ...] = ()
     route: Route
 
 
@@ -214,6 +215,7 @@ class IndexProgress:
 class Index:
     """An index of a collection, with the parameters that its method has; `unknown` where it is of another kind.
 
+    `metric` is `unknown` where it is not of vectors.
     `size_bytes`: on the pod's disk. `valid`: it serves queries; else its build goes on, or was cut off.
     """
 
@@ -229,7 +231,10 @@ class Index:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What an administrator should know of a table. `blocking`: it cannot be adopted as it is."""
+    """What an administrator should know of a table, or of a call.
+
+    `blocking`: the table cannot be adopted as it is, or the call is refused.
+    """
 
     reason: str
     message: str
@@ -254,6 +259,56 @@ class AdoptedCollection:
     record_estimate: int
     indexes: tuple[Index, ...]
     findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """How the router runs a call.
+
+    Attributes:
+        sql: what the router sends, with parameters as $1, $2 …; empty where the backend has no SQL.
+        settings: set before it, for this call alone.
+        remote_sql: what the primary sends to the pod; empty where the pod is reached without postgres_fdw.
+        plan: as EXPLAIN VERBOSE prints it, of the database that the router is connected to.
+        findings: what is not pushed down to the pod, and what reads every record.
+        route: the way that the call would go.
+    """
+
+    sql: str
+    settings: Mapping[str, str]
+    remote_sql: tuple[str, ...]
+    plan: str
+    findings: tuple[Finding, ...]
+    route: Route
+
+
+ColumnType: TypeAlias = Literal["text", "bigint", "double precision", "boolean", "timestamptz", "jsonb"]
+"""The type of a column in SQL. A value of the metadata that is none of the type is null there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExposedColumn:
+    """A part of the metadata as a column of a view.
+
+    `path`: keys from the top of the metadata downwards; none: the column's name. `indexed`: the pod keeps an index of
+    it, which costs every write a little.
+    """
+
+    name: str
+    type: ColumnType | Unknown = "text"
+    path: tuple[str, ...] = ()
+    indexed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exposure:
+    """A view of a collection for SQL: `id`, `embedding` and `metadata`, then the columns. `roles` may read it."""
+
+    collection: str
+    view_schema: str
+    view_name: str
+    columns: tuple[ExposedColumn, ...]
+    roles: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from podroute_router.domain import (
     IndexMethod,
     IterativeScan,
     IvfFlat,
+    MetadataGin,
     MetadataUpdate,
     Metric,
     Record,
@@ -266,8 +267,10 @@ def to_index_method(request: collection_service_pb2.CreateIndexRequest) -> Index
             if lists is not None:
                 _check_range("IVFFLAT_LISTS", "ivfflat.lists", lists, 1, MAX_LISTS)
             return IvfFlat(lists=lists)
+        case "metadata_gin":
+            return MetadataGin()
         case _:
-            raise InvalidArgument("METHOD_MISSING", "method", "name the kind of index: hnsw or ivfflat")
+            raise InvalidArgument("METHOD_MISSING", "method", "name the kind of index: hnsw, ivfflat or metadata_gin")
 
 
 def _to_hnsw(hnsw: collection_service_pb2.Hnsw) -> Hnsw:

@@ -22,6 +22,7 @@ from podroute_router.domain import (
     IndexProgress,
     IvfFlat,
     Match,
+    MetadataGin,
     Metric,
     QueryResult,
     Record,
@@ -90,6 +91,11 @@ def from_fetch(found: Iterable[Record], missing: Sequence[str], route: Route) ->
     return response
 
 
+def from_deleted(ids: Sequence[str], route: Route) -> vector_service_pb2.DeleteResponse:
+    """The ids of the records deleted."""
+    return vector_service_pb2.DeleteResponse(deleted_count=len(ids), deleted_ids=ids, route=from_route(route))
+
+
 def from_scanned(record: ScannedRecord) -> record_pb2.Record:
     """One record of a scan."""
     message = record_pb2.Record(id=record.id, metadata=record.metadata or "")
@@ -150,6 +156,8 @@ def from_index(index: Index) -> collection_service_pb2.Index:
             message.hnsw.CopyFrom(collection_service_pb2.Hnsw(m=m, ef_construction=ef_construction))
         case IvfFlat(lists=lists):
             message.ivfflat.CopyFrom(collection_service_pb2.IvfFlat(lists=lists))
+        case MetadataGin():
+            message.metadata_gin.SetInParent()
     return message
 
 
@@ -159,7 +167,7 @@ def from_found_table(table: FoundTable) -> collection_service_pb2.AdoptableTable
         table_name=table.name,
         dimension=table.dimension,
         record_estimate=table.record_estimate,
-        findings=map(_from_finding, table.findings),
+        findings=map(from_finding, table.findings),
     )
 
 
@@ -169,11 +177,12 @@ def from_adopted(adopted: Adopted) -> collection_service_pb2.AdoptCollectionResp
         collection=from_collection(adopted.collection),
         record_estimate=adopted.table.record_estimate,
         indexes=map(from_index, adopted.table.indexes),
-        findings=map(_from_finding, adopted.table.findings),
+        findings=map(from_finding, adopted.table.findings),
     )
 
 
-def _from_finding(finding: Finding) -> collection_service_pb2.Finding:
+def from_finding(finding: Finding) -> collection_service_pb2.Finding:
+    """What an administrator should know."""
     return collection_service_pb2.Finding(reason=finding.reason, message=finding.message, blocking=finding.blocking)
 
 

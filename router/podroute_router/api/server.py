@@ -66,7 +66,7 @@ def build_grpc_server(
             stopping=calls.stopping,
         ),
         _service(collection_service_pb2, "CollectionService"): CollectionService(collections),
-        _service(shard_map_service_pb2, "ShardMapService"): ShardMapService(collections),
+        _service(shard_map_service_pb2, "ShardMapService"): ShardMapService(collections, engine, config.limits),
     }
     server.add_generic_rpc_handlers(
         [_handler(descriptor, servicer, config, calls) for descriptor, servicer in services.items()]
@@ -115,6 +115,8 @@ def _handler(
     own_deadlines_s = {
         "CreateIndex": config.timeouts.index_s,
         "DropIndex": config.timeouts.index_s,
+        "ExposeCollection": config.timeouts.index_s,
+        "UnexposeCollection": config.timeouts.index_s,
         "Scan": config.timeouts.stream_s,
         "UpsertStream": config.timeouts.stream_s,
     }

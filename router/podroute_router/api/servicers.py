@@ -8,8 +8,9 @@ from contextlib import aclosing
 
 from podroute.v1 import collection_service_pb2, shard_map_service_pb2, vector_service_pb2
 
-from podroute_router.api import requests, responses
+from podroute_router.api import explain_requests, requests, responses
 from podroute_router.api.batch_query import run_batch
+from podroute_router.api.exposure_messages import from_exposure, to_exposure, to_exposure_name
 from podroute_router.api.filter_requests import to_filter
 from podroute_router.api.plain_queries import PlainQueries
 from podroute_router.api.scan_stream import ScanStream
@@ -99,6 +100,10 @@ class VectorService:
         """Deletes records."""
         collection, path = check_collection_name(request.collection, "collection"), requests.to_path(request.path)
         selection = requests.to_selection(request, self._limits)
+        if request.include_ids:
+            most_bytes = self._limits.max_message_bytes // 2
+            ids, route = await self._engine.delete_returning(collection, selection, most_bytes, path, deadline)
+            return responses.from_deleted(ids, route)
         count, route = await self._engine.delete(collection, selection, path, deadline)
         return vector_service_pb2.DeleteResponse(deleted_count=count, route=responses.from_route(route))
 
@@ -216,12 +221,36 @@ class CollectionService:
         adopted = await self._collections.adopting.adopt(pod, table, name, metric, deadline, dry_run=request.dry_run)
         return responses.from_adopted(adopted)
 
+    async def expose_collection(
+        self, request: collection_service_pb2.ExposeCollectionRequest, deadline: Deadline
+    ) -> collection_service_pb2.ExposeCollectionResponse:
+        """Makes a view of a collection."""
+        exposed = await self._collections.exposing.expose(to_exposure(request), deadline)
+        return collection_service_pb2.ExposeCollectionResponse(exposure=from_exposure(exposed))
+
+    async def unexpose_collection(
+        self, request: collection_service_pb2.UnexposeCollectionRequest, deadline: Deadline
+    ) -> collection_service_pb2.UnexposeCollectionResponse:
+        """Drops a view of a collection."""
+        await self._collections.exposing.unexpose(*to_exposure_name(request), deadline)
+        return collection_service_pb2.UnexposeCollectionResponse()
+
+    async def list_exposures(
+        self, request: collection_service_pb2.ListExposuresRequest, deadline: Deadline
+    ) -> collection_service_pb2.ListExposuresResponse:
+        """The views of a collection, or all."""
+        name = check_collection_name(request.collection, "collection") if request.collection else None
+        found = await self._collections.exposing.exposures(name, deadline)
+        return collection_service_pb2.ListExposuresResponse(exposures=map(from_exposure, found))
+
 
 class ShardMapService:
-    """What the router routes by."""
+    """What the router routes by, and how it runs a call."""
 
-    def __init__(self, collections: Collections) -> None:
+    def __init__(self, collections: Collections, engine: Engine, limits: Limits) -> None:
         self._collections = collections
+        self._engine = engine
+        self._limits = limits
 
     async def get_shard_map(
         self, _request: shard_map_service_pb2.GetShardMapRequest, _deadline: Deadline
@@ -235,3 +264,11 @@ class ShardMapService:
     ) -> shard_map_service_pb2.ListPodsResponse:
         """The pods, with what this router knows of each."""
         return responses.from_pods(self._collections.pods())
+
+    async def explain(
+        self, request: shard_map_service_pb2.ExplainRequest, deadline: Deadline
+    ) -> shard_map_service_pb2.ExplainResponse:
+        """How a call would be run."""
+        collection, asked, path = explain_requests.to_explained(request, self._limits)
+        explanation, route = await self._engine.explain(collection, asked, path, deadline, analyze=request.analyze)
+        return explain_requests.from_explanation(explanation, route)

@@ -92,3 +92,35 @@ returning generation
 update podroute_catalog.collections set deleted = true, revision = $2
 where name = $1 and not deleted and ($3::bigint is null or generation = $3)
 returning name
+
+-- name: read_exposures
+-- Reads the exposures of collections that there are.
+select e.view_schema, e.view_name, e.collection, e.columns, e.roles, e.code_point_order
+from podroute_catalog.exposures e
+join podroute_catalog.collections c on c.name = e.collection and not c.deleted
+order by e.view_schema, e.view_name
+
+-- name: lock_collection
+-- Keeps a collection from being removed until the transaction ends; gives no row where there is none.
+select from podroute_catalog.collections where name = $1 and not deleted for share
+
+-- name: put_exposure
+-- Adds an exposure, or takes the place of one of the same collection, or of one whose collection is gone; gives no row
+-- where another collection has it.
+insert into podroute_catalog.exposures as e
+    (view_schema, view_name, collection, columns, roles, code_point_order, revision)
+values ($1, $2, $3, $4::jsonb, $5::text[], $6, $7)
+on conflict (view_schema, view_name) do update set
+    collection = excluded.collection,
+    columns = excluded.columns,
+    roles = excluded.roles,
+    code_point_order = excluded.code_point_order,
+    revision = excluded.revision
+where e.collection = excluded.collection
+    or exists (select from podroute_catalog.collections c where c.name = e.collection and c.deleted)
+returning view_name
+
+-- name: remove_exposure
+-- Removes an exposure of the collection; gives no row where there is none.
+delete from podroute_catalog.exposures where view_schema = $1 and view_name = $2 and collection = $3
+returning view_name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
 import sys
@@ -16,6 +17,7 @@ import psycopg
 
 from podroute_router.domain import Collection, Deadline, Metric, Placement
 from podroute_router.errors import AlreadyExists, DeadlineExceeded, FailedPrecondition, NotFound, Unavailable
+from podroute_router.exposures import Exposure, column_from_values, column_values
 from podroute_router.postgres.connection import Connection, Row
 from podroute_router.postgres.pool import Pool
 from podroute_router.shard_map import Change, ShardMap
@@ -23,7 +25,7 @@ from podroute_router.shard_map import Change, ShardMap
 CHANNEL = "podroute_shard_map"
 """Where a change is notified; the payload is its revision."""
 
-MIGRATIONS = ("schema.sql",)
+MIGRATIONS = ("schema.sql", "exposures.sql")
 """The file that makes version 1, the one that makes 2 of it, and so on."""
 
 VERSION = len(MIGRATIONS)
@@ -83,6 +85,16 @@ class CatalogStore:
                 await connection.execute(_read_file(migration))
             await connection.execute(_SQL["write_version"], [VERSION, MINIMUM_READER])
         _log.info("the catalog was migrated from version %d to %d", version, VERSION)
+
+    async def check(self, deadline: Deadline) -> None:
+        """Raises FailedPrecondition where the catalog cannot be read by this version as it is."""
+        async with self._connection(deadline) as connection:
+            version = await _version(connection)
+        if version < VERSION:
+            raise FailedPrecondition(
+                "NOT_PREPARED",
+                f"the catalog is of version {version}, this is {VERSION}: a router of this version brings it there",
+            )
 
     async def load(self, base: ShardMap, deadline: Deadline, *, full: bool = False) -> ShardMap:
         """The shard map as of now: the base with what changed since, or the base itself where nothing did.
@@ -179,6 +191,47 @@ class CatalogStore:
                 raise psycopg.Rollback
         return removed
 
+    async def exposures(self, deadline: Deadline) -> tuple[int, list[Exposure]]:
+        """The catalog's revision, and all exposures as of it, by schema and view."""
+        async with self._connection(deadline) as connection, connection.transaction():
+            await connection.execute(_SQL["take_snapshot"])
+            ((revision, _),) = await _rows(connection, "read_revision")
+            rows = await _rows(connection, "read_exposures")
+        return int(revision), [_exposure_from_row(row) for row in rows]
+
+    async def put_exposure(self, exposure: Exposure, deadline: Deadline) -> None:
+        """Adds the exposure, or has it take the place of the collection's own of that name.
+
+        Raises:
+            AlreadyExists: another collection has an exposure of that name.
+            NotFound: the collection is not there any more.
+        """
+        facts = {"collection": exposure.collection, "schema": exposure.schema, "view": exposure.view}
+        async with self._change(deadline) as (connection, revision):
+            if not await _rows(connection, "lock_collection", exposure.collection):
+                raise NotFound("COLLECTION_NOT_FOUND", f"there is no collection {exposure.collection!r}", facts=facts)
+            rows = await _rows(
+                connection,
+                "put_exposure",
+                exposure.schema,
+                exposure.view,
+                exposure.collection,
+                json.dumps([column_values(column) for column in exposure.columns]),
+                list(exposure.roles),
+                exposure.code_point_order,
+                revision,
+            )
+            if not rows:
+                raise AlreadyExists("EXPOSURE_EXISTS", "the view is an exposure of another collection", facts=facts)
+
+    async def remove_exposure(self, exposure: Exposure, deadline: Deadline) -> bool:
+        """Removes the collection's exposure of that name; False where there was none."""
+        async with self._change(deadline) as (connection, _):
+            removed = await _rows(connection, "remove_exposure", exposure.schema, exposure.view, exposure.collection)
+            if not removed:
+                raise psycopg.Rollback
+        return bool(removed)
+
     @asynccontextmanager
     async def _connection(self, deadline: Deadline, *, writes: bool = False) -> AsyncIterator[Connection]:
         try:
@@ -253,3 +306,15 @@ def _change_from_row(row: tuple[Any, ...], known: Mapping[str, Collection]) -> C
     read = Collection(name=name, dimension=dimension, metric=Metric(metric), placement=placement)
     held = known.get(name)
     return Change(name, held if held == read else read)
+
+
+def _exposure_from_row(row: tuple[Any, ...]) -> Exposure:
+    schema, view, collection, columns, roles, code_point_order = row
+    return Exposure(
+        collection=collection,
+        schema=schema,
+        view=view,
+        columns=tuple(map(column_from_values, json.loads(columns))),
+        roles=tuple(roles),
+        code_point_order=code_point_order,
+    )

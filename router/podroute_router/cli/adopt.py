@@ -22,6 +22,7 @@ from podroute_router.cli.router_calls import METRICS, address_option, router_at
 @click.option("--dry-run", is_flag=True, help="Change nothing; say what would be done.")
 @address_option
 def adopt(
+    *,
     pod: str,
     table_name: str | None,
     is_all: bool,
@@ -38,7 +39,8 @@ def adopt(
     chosen = cast("podroute.Metric | None", metric)  # click has checked it
     with router_at(address) as client:
         if table_name is not None:
-            _report(client.adopt_collection(pod, table_name, name=name, metric=chosen, dry_run=dry_run), dry_run=dry_run)
+            adopted = client.adopt_collection(pod, table_name, name=name, metric=chosen, dry_run=dry_run)
+            _report(adopted, dry_run=dry_run)
             return
         found = client.list_adoptable_tables(pod)
         if not is_all:
@@ -71,8 +73,8 @@ def _report(adopted: podroute.AdoptedCollection, *, dry_run: bool) -> None:
     blocked = any(finding.blocking for finding in adopted.findings)
     done = "cannot adopt" if blocked else "would adopt" if dry_run else "adopted"
     click.echo(
-        f"{done} {place.table_schema}.{place.table_name} on pod {place.pod} as {made.name} ({made.dimension} components, "
-        f"{made.metric}, about {adopted.record_estimate} records)"
+        f"{done} {place.table_schema}.{place.table_name} on pod {place.pod} as {made.name} "
+        f"({made.dimension} components, {made.metric}, about {adopted.record_estimate} records)"
     )
     _print_findings(adopted.findings)
 

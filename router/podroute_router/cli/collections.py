@@ -1,4 +1,4 @@
-"""`podroute collections`: makes, adopts, shows, indexes and deletes collections."""
+"""`podroute collections`: makes, adopts, shows, indexes, exposes and deletes collections."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 import podroute
 
 from podroute_router.cli.adopt import adopt
+from podroute_router.cli.exposures import expose, exposures, unexpose
 from podroute_router.cli.indexes import drop_index, index, indexes
 from podroute_router.cli.output import console, json_option, print_json, table
 from podroute_router.cli.router_calls import METRICS, address_option, router_at
@@ -16,10 +17,10 @@ from podroute_router.cli.router_calls import METRICS, address_option, router_at
 
 @click.group("collections")
 def command() -> None:
-    """Make, adopt, show, index and delete collections."""
+    """Make, adopt, show, index, expose and delete collections."""
 
 
-for _each in (adopt, index, indexes, drop_index):
+for _each in (adopt, index, indexes, drop_index, expose, unexpose, exposures):
     command.add_command(_each)
 
 

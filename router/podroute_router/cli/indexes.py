@@ -15,14 +15,15 @@ from podroute_router.cli.router_calls import METRICS, address_option, router_at
 
 @click.command("index")
 @click.argument("name")
-@click.option("--method", type=click.Choice(["hnsw", "ivfflat"]), default="hnsw", show_default=True)
+@click.option("--method", type=click.Choice(["hnsw", "ivfflat", "metadata-gin"]), default="hnsw", show_default=True)
 @click.option("--metric", type=METRICS, help="Of the queries that it serves; default: the collection's.")
 @click.option("--m", type=int, help="HNSW: links a node, 2 to 100; default: 16.")
 @click.option("--ef-construction", type=int, help="HNSW: size of the candidate list, 4 to 1000; default: 64.")
 @click.option("--lists", type=int, help="IVFFlat: lists, 1 to 32768; default: by the number of records.")
-@click.option("--replace", is_flag=True, help="Build anew, then take the place of the metric's indexes.")
+@click.option("--replace", is_flag=True, help="Build anew, then take the place of those that serve the same.")
 @address_option
 def index(
+    *,
     name: str,
     method: str,
     metric: str | None,
@@ -56,7 +57,7 @@ def index(
 
         built = client.create_index(
             name,
-            method=cast("podroute.IndexMethod", method),  # click has checked it
+            method=cast("podroute.IndexMethod", method.replace("-", "_")),  # click has checked it
             metric=cast("podroute.Metric | None", metric),
             m=m,
             ef_construction=ef_construction,
@@ -64,7 +65,8 @@ def index(
             replace=replace,
             on_progress=show,
         )
-    click.echo(f"index {built.name} serves {built.metric} queries of {name}")
+    serves = "filters on metadata" if built.method == "metadata_gin" else f"{built.metric} queries"
+    click.echo(f"index {built.name} serves {serves} of {name}")
 
 
 @click.command("indexes")

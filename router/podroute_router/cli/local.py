@@ -66,6 +66,7 @@ def _prepare(cluster: Cluster) -> None:
                 verifier=secret,
                 pod=not is_primary,
                 primary=is_primary,
+                expose_in=("public",),
             )
         except psycopg.Error as error:
             said = error.diag.message_primary or first_line(error)

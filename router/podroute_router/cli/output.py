@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -29,13 +29,13 @@ def console(width_elsewhere: int = _WIDTH_ELSEWHERE) -> Console:
     return found
 
 
-def table(columns: Iterable[str], rows: Iterable[Sequence[object]]) -> Table:
-    """A table; columns of numbers are right-aligned."""
+def table(columns: Iterable[str], rows: Iterable[Sequence[object]], *, wrapped: Container[str] = ()) -> Table:
+    """A table; columns of numbers are right-aligned, those named in `wrapped` are broken where there is no room."""
     cells = [list(row) for row in rows]
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for number, name in enumerate(columns):
         is_numeric = bool(cells) and all(type(row[number]) in (int, float) for row in cells)
-        made.add_column(name, justify="right" if is_numeric else "left", no_wrap=True)
+        made.add_column(name, justify="right" if is_numeric else "left", no_wrap=name not in wrapped, overflow="fold")
     for row in cells:
         made.add_row(*map(str, row))
     return made

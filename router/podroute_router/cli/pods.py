@@ -59,6 +59,13 @@ def list_(address: str, as_json: bool) -> None:
     type=click.Path(path_type=Path),
     help=f"File that holds the router's password; default: {_PASSWORD_VARIABLE} of the environment.",
 )
+@click.option(
+    "--expose-in",
+    metavar="SCHEMA",
+    multiple=True,
+    help="Schema in which podroute may make views of collections; can be repeated.",
+)
+@click.option("--adopt", is_flag=True, help="Let podroute read and write the tables that the schema vecs has already.")
 @click.option("--dry-run", is_flag=True, help="Print the SQL, without the password's verifier, and change nothing.")
 @click.pass_context
 def prepare_(
@@ -70,6 +77,8 @@ def prepare_(
     dsn_file: Path | None,
     role: str,
     password_file: Path | None,
+    expose_in: tuple[str, ...],
+    adopt: bool,
     dry_run: bool,
 ) -> None:
     """Make roles, extensions and schemas in a database, so that the router works there as an ordinary role.
@@ -79,8 +88,10 @@ def prepare_(
     """
     if not (pod or primary):
         raise click.UsageError("say what the database is to be: --pod, --primary or both")
+    if adopt and not pod:
+        raise click.UsageError("--adopt goes with --pod")
     if dry_run:
-        click.echo(preparation_script(role=role, pod=pod, primary=primary))
+        click.echo(preparation_script(role=role, pod=pod, primary=primary, adopt=adopt, expose_in=expose_in))
         return
     is_named = ctx.get_parameter_source("dsn") is ParameterSource.COMMANDLINE
     conninfo = _admin_conninfo(dsn, dsn_file, is_named=is_named)
@@ -90,7 +101,7 @@ def prepare_(
         raise click.UsageError(str(error)) from error
     reached = _address(conninfo)
     try:
-        prepare(conninfo, role=role, verifier=secret, pod=pod, primary=primary)
+        prepare(conninfo, role=role, verifier=secret, pod=pod, primary=primary, adopt=adopt, expose_in=expose_in)
     except psycopg.Error as error:
         said = error.diag.message_primary or first_line(error)
         raise CallFailed(f"{reached} was not changed: {said}") from error

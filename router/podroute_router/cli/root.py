@@ -12,9 +12,12 @@ COMMANDS = {
     "up": "Run a primary, two pods and a router until Ctrl-C.",
     "demo": "Search handwritten digits along both paths.",
     "serve": "Run a router until SIGTERM or Ctrl-C.",
-    "collections": "Make, show, index and delete collections.",
+    "collections": "Make, adopt, show, index, expose and delete collections.",
     "pods": "Show the pods, and prepare databases.",
     "map": "Show the shard map.",
+    "explain": "Show the SQL and the plan of a call.",
+    "doctor": "Compare the databases with the shard map, and change nothing.",
+    "reconcile": "Make the databases agree with the shard map.",
 }
 """Names of modules beside this one, each with an attribute `command`, and what their commands say of themselves."""
 

@@ -5,17 +5,15 @@ A backend says which relations hold a collection and how a setting reaches the p
 
 from __future__ import annotations
 
-import asyncio
-import math
-import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import psycopg
-
 from podroute_router.domain import (
+    Counting,
     Deadline,
+    Explainable,
+    Explanation,
     IncompleteReason,
     Match,
     MetadataUpdate,
@@ -29,14 +27,18 @@ from podroute_router.domain import (
     UpdateMode,
     UpsertMode,
 )
-from podroute_router.errors import Aborted
 from podroute_router.filters import Filter
+from podroute_router.names import check_id_bytes
 from podroute_router.postgres.arrays import set_element_type, text_array, vector_array
+from podroute_router.postgres.asked import counting, deletion, searching, selection_parameters
 from podroute_router.postgres.connection import Connection, Row
+from podroute_router.postgres.explaining import explain
+from podroute_router.postgres.guard import PushdownGuard
 from podroute_router.postgres.lane_query import LaneQuery
 from podroute_router.postgres.lanes import Lanes
-from podroute_router.postgres.partial_upserts import Part, in_parts
+from podroute_router.postgres.partial_upserts import in_parts
 from podroute_router.postgres.pool import Pool
+from podroute_router.postgres.running import read, read_within, until_no_conflict, write, write_parts
 from podroute_router.postgres.vector_texts import vector_text_array
 from podroute_router.sql import statements
 from podroute_router.sql.filters import compile_filter
@@ -61,8 +63,6 @@ LANE_LIMIT = 100
 
 _ANSWER_MARGIN_S = 0.05
 """Left of a deadline for the answer, after an exact pass."""
-_FIRST_PAUSE_S = 0.005
-_LONGEST_PAUSE_S = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,13 +88,21 @@ class TableAccess:
         pool: connections to the database that has the relations.
         lanes: to the same database, for short queries.
         exact_pass_s: bound on the exact pass of a query whose index stopped short.
+        guard: refuses what a pod behind the database does not do whole; None where the database is the pod itself.
     """
 
-    def __init__(self, pool: Pool, lanes: Lanes, *, exact_pass_s: float) -> None:
+    def __init__(self, pool: Pool, lanes: Lanes, *, exact_pass_s: float, guard: PushdownGuard | None = None) -> None:
         self._pool = pool
         self._lanes = lanes
         self._exact_pass_s = exact_pass_s
+        self._guard = guard
         self._vector_schema: str | None = None
+
+    def forget_plans(self) -> None:
+        """Has every statement looked at again before it is run: those of lanes too, which come here first."""
+        if self._guard is not None:
+            self._guard.forget()
+            self._lanes.pace.forget()
 
     async def upsert(
         self,
@@ -113,16 +121,16 @@ class TableAccess:
         encode = vector_text_array if relations.upsert_as_text else vector_array
         vectors = await encode([record.vector for record in ordered])
 
-        async def write() -> int:
+        async def attempt() -> int:
             async with self._pool.connection(deadline, writes=True) as connection:
                 statement = statements.upsert(
                     relations.upsert, connection.vector_schema, as_text=relations.upsert_as_text
                 )
                 if not relations.upsert_as_text:
                     set_element_type(vectors, connection.adapters.types.get_oid("vector"))
-                return await _write(connection, statement, (ids, vectors, metadata))
+                return await write(connection, statement, (ids, vectors, metadata))
 
-        return await _until_no_conflict(write, deadline)
+        return await until_no_conflict(attempt, deadline)
 
     async def _upsert_some(
         self, relations: Relations, records: Sequence[Record], mode: UpsertMode, deadline: Deadline
@@ -131,7 +139,7 @@ class TableAccess:
         table, foreign = relations.read, relations.upsert_as_text
         parts = await in_parts(records, foreign=foreign, mode=mode)
 
-        async def write() -> int:
+        async def attempt() -> int:
             async with self._pool.connection(deadline, writes=True) as connection:
                 if mode is UpsertMode.INSERT_ONLY:
                     statement = statements.insert_new(table, connection.vector_schema)
@@ -142,23 +150,29 @@ class TableAccess:
                 if mode is UpsertMode.INSERT_ONLY or not foreign:
                     for _, vectors, _ in parts:
                         set_element_type(vectors, connection.adapters.types.get_oid("vector"))
-                return await _write_parts(connection, statement, parts)
+                else:
+                    await self._check(connection, statement, parts[0])
+                return await write_parts(connection, statement, parts)
 
-        return await _until_no_conflict(write, deadline)
+        return await until_no_conflict(attempt, deadline)
 
     async def update_metadata(self, relations: Relations, update: MetadataUpdate, deadline: Deadline) -> int:
         """Changes the metadata of the records selected in one transaction."""
         selection = update.selection
-        chosen = (sorted(selection.ids or ()),) if selection.filter is None else compile_filter(selection.filter)
+        chosen, narrowed = selection_parameters(selection)
         statement = statements.update_metadata(
-            relations.read, merge=update.mode is UpdateMode.MERGE, filtered=selection.filter is not None
+            relations.read,
+            merge=update.mode is UpdateMode.MERGE,
+            filtered=selection.filter is not None,
+            narrowed=narrowed,
         )
 
-        async def write() -> int:
+        async def attempt() -> int:
             async with self._pool.connection(deadline, writes=True) as connection:
-                return await _write(connection, statement, (update.metadata, *chosen))
+                await self._check(connection, statement, (update.metadata, *chosen))
+                return await write(connection, statement, (update.metadata, *chosen))
 
-        return await _until_no_conflict(write, deadline)
+        return await until_no_conflict(attempt, deadline)
 
     async def scan(self, relations: Relations, page: ScanPage, deadline: Deadline) -> list[ScannedRecord]:
         """The next records by id."""
@@ -172,7 +186,8 @@ class TableAccess:
                 include_vector=page.include_vector,
             )
             condition = compile_filter(page.filter) if page.filter is not None else ()
-            rows = await _read(connection, statement, (page.after, *condition))
+            await self._check(connection, statement, (page.after, *condition))
+            rows = await read(connection, statement, (page.after, *condition))
         return [
             ScannedRecord(
                 id=row[0],
@@ -184,29 +199,47 @@ class TableAccess:
 
     async def delete(self, relations: Relations, selection: Selection, deadline: Deadline) -> int:
         """Deletes the records selected in one transaction."""
-        parameters: tuple[object, ...]
-        if selection.filter is not None:
-            statement, parameters = statements.delete_matching(relations.read), compile_filter(selection.filter)
-        else:
-            statement, parameters = statements.delete_ids(relations.read), (sorted(selection.ids or ()),)
+        statement, parameters = deletion(relations.read, selection)
 
-        async def write() -> int:
+        async def attempt() -> int:
             async with self._pool.connection(deadline, writes=True) as connection:
-                return await _write(connection, statement, parameters)
+                await self._check(connection, statement, parameters)
+                return await write(connection, statement, parameters)
 
-        return await _until_no_conflict(write, deadline)
+        return await until_no_conflict(attempt, deadline)
+
+    async def delete_returning(
+        self, relations: Relations, selection: Selection, most_bytes: int, deadline: Deadline
+    ) -> list[str]:
+        """Deletes the records selected in one transaction, unless their ids have more than so many bytes."""
+        chosen, narrowed = selection_parameters(selection)
+        statement = statements.delete_returning(
+            relations.read, filtered=selection.filter is not None, narrowed=narrowed
+        )
+
+        async def attempt() -> list[str]:
+            async with self._pool.connection(deadline, writes=True) as connection, connection.transaction():
+                await self._check(connection, statement, chosen)
+                ids = [row[0] for row in await read(connection, statement, chosen)]
+                check_id_bytes(ids, most_bytes)  # raised here, it takes the deletion back
+                return ids
+
+        return await until_no_conflict(attempt, deadline)
 
     async def fetch(self, relations: Relations, ids: Sequence[str], deadline: Deadline) -> list[Record]:
         """The records with these ids, in any order."""
         async with self._pool.connection(deadline) as connection:
-            rows = await _read(connection, statements.fetch(relations.read, connection.vector_schema), (list(ids),))
+            statement = statements.fetch(relations.read, connection.vector_schema)
+            await self._check(connection, statement, (list(ids),))
+            rows = await read(connection, statement, (list(ids),))
         return [Record(id=row[0], vector=row[1].to_numpy(), metadata=row[2]) for row in rows]
 
     async def count(self, relations: Relations, filter: Filter | None, deadline: Deadline) -> int:
         """How many records match."""
-        statement = statements.count(relations.read, filtered=filter is not None)
+        statement, parameters = counting(relations.read, filter)
         async with self._pool.connection(deadline) as connection:
-            rows = await _read(connection, statement, compile_filter(filter) if filter is not None else ())
+            await self._check(connection, statement, parameters)
+            rows = await read(connection, statement, parameters)
         return int(rows[0][0])
 
     def prepare_query(self, relations: Relations, query: PlainQuery) -> LaneQuery | None:
@@ -232,17 +265,13 @@ class TableAccess:
 
     async def query(self, relations: Relations, query: Query, deadline: Deadline) -> QueryResult:
         """The nearest records; an exact pass follows where an index stopped short of the limit."""
-        parameters: tuple[object, ...] = (query.vector,)
-        if query.filter is not None:
-            parameters += compile_filter(query.filter)
-        if query.metadata_keys:
-            parameters += (list(query.metadata_keys),)
         settings = scan_settings(query.params)
         async with self._pool.connection(deadline) as connection:
             self._vector_schema = connection.vector_schema
-            statement = _query_statement(connection.vector_schema, relations, query, exact=query.params.exact)
+            statement, parameters = searching(connection.vector_schema, relations.read, query, exact=query.params.exact)
+            await self._check(connection, statement, parameters)
             began = time.monotonic()
-            rows = await _read(connection, statement, parameters, relations, settings)
+            rows = await read(connection, statement, parameters, relations.apply_settings, settings)
             if not settings:  # with them it takes another time, which says nothing of the plain query
                 self._lanes.pace.took(statement, time.monotonic() - began)
             reason = None
@@ -250,25 +279,38 @@ class TableAccess:
                 reason = IncompleteReason.SCAN_LIMITED
             elif len(rows) < query.limit and not query.params.exact:
                 budget_s = min(self._exact_pass_s, deadline.remaining_s() - _ANSWER_MARGIN_S)
-                exact = _query_statement(connection.vector_schema, relations, query, exact=True)
-                found = await _read_within(connection, exact, parameters, relations, budget_s)
+                exact, parameters = searching(connection.vector_schema, relations.read, query, exact=True)
+                await self._check(connection, exact, parameters)
+                found = await read_within(connection, exact, parameters, relations.apply_settings, budget_s)
                 reason = IncompleteReason.TIMED_OUT if found is None else None
                 rows = rows if found is None else found
         return QueryResult(matches=[_match(row, query) for row in rows], incomplete_reason=reason)
 
+    async def _check(self, connection: Connection, statement: str, parameters: Sequence[object]) -> None:
+        if self._guard is not None:
+            await self._guard.check(connection, statement, len(parameters))
 
-def _query_statement(vector_schema: str, relations: Relations, query: Query, *, exact: bool) -> str:
-    return statements.query(
-        relations.read,
-        vector_schema,
-        query.metric,
-        query.limit,
-        filtered=query.filter is not None,
-        exact=exact,
-        include_metadata=query.include_metadata,
-        include_vector=query.include_vector,
-        choose_keys=bool(query.metadata_keys),
-    )
+    async def explain(
+        self, relations: Relations, asked: Explainable, deadline: Deadline, *, analyze: bool
+    ) -> Explanation:
+        """How the call would be run; of a query its first statement, not the exact pass that may follow."""
+        settings: dict[str, str] = {}
+        parameters: tuple[object, ...]
+        async with self._pool.connection(deadline) as connection:
+            match asked:
+                case Query():
+                    settings = scan_settings(asked.params)
+                    statement, parameters = searching(
+                        connection.vector_schema, relations.read, asked, exact=asked.params.exact
+                    )
+                case Counting(filter=condition):
+                    statement, parameters = counting(relations.read, condition)
+                case _:
+                    statement, parameters = deletion(relations.read, asked)
+            async with connection.transaction():
+                if settings:
+                    await connection.execute(relations.apply_settings, (list(settings), list(settings.values())))
+                return await explain(connection, statement, parameters, settings, analyze=analyze)
 
 
 def _match(row: Row, query: Query) -> Match:
@@ -278,61 +320,3 @@ def _match(row: Row, query: Query) -> Match:
         metadata=row[2] if query.include_metadata else None,
         vector=row[-1].to_numpy() if query.include_vector else None,
     )
-
-
-async def _write(connection: Connection, statement: str, parameters: Sequence[object]) -> int:
-    cursor = await connection.execute(statement, parameters, prepare=True, binary=True)
-    return cursor.rowcount
-
-
-async def _write_parts(connection: Connection, statement: str, parts: Sequence[Part]) -> int:
-    """Writes all parts, or none."""
-    if len(parts) == 1:
-        return await _write(connection, statement, parts[0])
-    async with connection.transaction():
-        return sum([await _write(connection, statement, part) for part in parts])
-
-
-async def _read(
-    connection: Connection,
-    statement: str,
-    parameters: Sequence[object],
-    relations: Relations | None = None,
-    settings: Mapping[str, str] | None = None,
-) -> list[Row]:
-    """All rows of a statement; settings need `relations` and end with the statement."""
-    if not settings or relations is None:
-        cursor = await connection.execute(statement, parameters, prepare=True, binary=True)
-        return await cursor.fetchall()
-    async with connection.pipeline(), connection.transaction():
-        await connection.execute(
-            relations.apply_settings, (list(settings), list(settings.values())), prepare=True, binary=True
-        )
-        cursor = await connection.execute(statement, parameters, prepare=True, binary=True)
-        return await cursor.fetchall()
-
-
-async def _read_within(
-    connection: Connection, statement: str, parameters: Sequence[object], relations: Relations, seconds: float
-) -> list[Row] | None:
-    """All rows, or None where the pod needs longer."""
-    if seconds <= 0:
-        return None
-    settings = {"statement_timeout": f"{math.ceil(seconds * 1000)}ms"}
-    try:
-        return await _read(connection, statement, parameters, relations, settings)
-    except psycopg.errors.QueryCanceled:
-        return None
-
-
-async def _until_no_conflict(write: Callable[[], Awaitable[int]], deadline: Deadline) -> int:
-    """Runs a transaction anew while concurrent ones win against it, until the deadline."""
-    pause_s = _FIRST_PAUSE_S
-    while True:
-        try:
-            return await write()
-        except Aborted:
-            if deadline.remaining_s() <= pause_s:
-                raise
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 (jitter)
-            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)

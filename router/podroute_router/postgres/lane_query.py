@@ -31,7 +31,7 @@ class LaneQuery:
             answer = await self._lanes.read(self._statement, (vector_parameter(vector),), deadline)
         except NoLane:
             return None
-        self._lanes.pace.took(self._statement, answer.seconds)
+        self._lanes.pace.took_again(self._statement, answer.seconds)
         if answer.result.ntuples < self._limit:
             return None
         return matches_of(answer.result, include_metadata=self._include_metadata)

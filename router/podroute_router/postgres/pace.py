@@ -31,6 +31,15 @@ class Pace:
         """The statement kept others waiting: it is not short until it is seen to be."""
         self._seconds[statement] = math.inf
 
+    def forget(self) -> None:
+        """No statement is known to be short, until it is seen again outside of lanes."""
+        self._seconds.clear()
+
+    def took_again(self, statement: str, seconds: float) -> None:
+        """The statement took so long on a lane; where it was forgotten meanwhile, it stays so."""
+        if statement in self._seconds:
+            self.took(statement, seconds)
+
     def took(self, statement: str, seconds: float) -> None:
         """The statement took so long."""
         known = self._seconds.get(statement)

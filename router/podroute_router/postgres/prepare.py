@@ -6,7 +6,7 @@ Afterwards the router works as an ordinary role.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import psycopg
 from psycopg import sql
@@ -22,12 +22,18 @@ POD_OBJECTS = "podroute"
 """Schema of podroute's own objects on a pod."""
 FDW_OBJECTS = "podroute_fdw"
 """Schema of the foreign tables on the primary."""
+EXPOSED_OBJECTS = "podroute_exposed"
+"""Schema of the foreign tables behind exposures on the primary. Earlier routers drop what they do not know in
+`FDW_OBJECTS`."""
 FOLLOWED = "followed:revision"
 """Table of one row in `FDW_OBJECTS`: the revision of the shard map that the foreign tables were last brought to."""
 CATALOG = "podroute_catalog"
 """Schema of the shard map."""
 CONTROL_VIEW = "control"
 """View in `POD_OBJECTS`: inserting (name, value) sets a setting on the pod until the transaction ends."""
+
+CONTROL_FUNCTION = "apply_setting"
+"""Function in `POD_OBJECTS`, and the view's trigger."""
 
 SETTINGS = (
     "hnsw.ef_search",
@@ -43,7 +49,15 @@ SETTINGS = (
 _VERIFIER_SHOWN = "SCRAM-SHA-256$..."
 
 
-def preparation(*, role: str, verifier: str, pod: bool, primary: bool) -> Iterator[sql.Composed]:
+def preparation(
+    *,
+    role: str,
+    verifier: str,
+    pod: bool,
+    primary: bool,
+    adopt: bool = False,
+    expose_in: Sequence[str] = (),
+) -> Iterator[sql.Composed]:
     """The statements that prepare a database.
 
     Args:
@@ -51,29 +65,52 @@ def preparation(*, role: str, verifier: str, pod: bool, primary: bool) -> Iterat
         verifier: its SCRAM verifier, see `scram.verifier`.
         pod: the database is to store collections.
         primary: the database is to be the primary, with the catalog and the FDW path.
+        adopt: podroute may read and write the tables that the schema of collections has already.
+        expose_in: schemas in which podroute may make views of collections.
     """
     yield from _roles(role, verifier)
     yield sql.Composed([sql.SQL("create extension if not exists vector")])
     if pod:
         yield from _pod()
+    if adopt:
+        yield sql.SQL("grant select, insert, update, delete on all tables in schema {} to {}").format(
+            sql.Identifier(COLLECTIONS), sql.Identifier(OWNER)
+        )
     if primary:
         yield from _primary()
+    for name in expose_in:
+        schema = sql.Identifier(name)
+        yield sql.SQL("grant usage, create on schema {} to {}").format(schema, sql.Identifier(OWNER))
+        yield sql.SQL("grant usage on schema {} to {}").format(schema, sql.Identifier(READER))
 
 
-def prepare(admin_conninfo: str, *, role: str, verifier: str, pod: bool, primary: bool) -> None:
-    """Prepares a database, all or nothing.
+def prepare(
+    admin_conninfo: str,
+    *,
+    role: str,
+    verifier: str,
+    pod: bool,
+    primary: bool,
+    adopt: bool = False,
+    expose_in: Sequence[str] = (),
+) -> None:
+    """Prepares a database, all or nothing. Arguments as of `preparation`.
 
     Raises:
         psycopg.Error: the administrator may not, or the database cannot be reached.
     """
     with psycopg.connect(admin_conninfo) as connection:
-        for statement in preparation(role=role, verifier=verifier, pod=pod, primary=primary):
+        for statement in preparation(
+            role=role, verifier=verifier, pod=pod, primary=primary, adopt=adopt, expose_in=expose_in
+        ):
             connection.execute(statement)
 
 
-def preparation_script(*, role: str, pod: bool, primary: bool) -> str:
+def preparation_script(
+    *, role: str, pod: bool, primary: bool, adopt: bool = False, expose_in: Sequence[str] = ()
+) -> str:
     """The statements as a script for a person; the verifier is left out."""
-    steps = preparation(role=role, verifier=_VERIFIER_SHOWN, pod=pod, primary=primary)
+    steps = preparation(role=role, verifier=_VERIFIER_SHOWN, pod=pod, primary=primary, adopt=adopt, expose_in=expose_in)
     return "\n".join(f"{step.as_string()};" for step in steps)
 
 
@@ -83,7 +120,8 @@ def _roles(role: str, verifier: str) -> Iterator[sql.Composed]:
         missing = sql.SQL("select where not exists (select from pg_roles where rolname = {})")
         yield _if(missing.format(sql.Literal(name)), create)
     yield sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(verifier))
-    yield sql.SQL("grant {} to {}").format(sql.Identifier(OWNER), sql.Identifier(role))
+    for group in (OWNER, READER):  # as the reader it serves SQL users who come from the primary
+        yield sql.SQL("grant {} to {}").format(sql.Identifier(group), sql.Identifier(role))
 
 
 def _pod() -> Iterator[sql.Composed]:
@@ -96,22 +134,38 @@ def _pod() -> Iterator[sql.Composed]:
     yield sql.SQL("alter default privileges for role {} in schema {} grant select on tables to {}").format(
         owner, collections, reader
     )
-    control, function = sql.Identifier(POD_OBJECTS, CONTROL_VIEW), sql.Identifier(POD_OBJECTS, "apply_setting")
-    yield sql.SQL("""\
-create or replace function {function}() returns trigger language plpgsql set search_path = pg_catalog as $$
+    yield from control_objects()
+
+
+def control_body() -> str:
+    """The text of the function behind the control view."""
+    return (
+        sql.SQL("""
 begin
-    if new.name = any (array[{settings}]) then
+    if new.name = any (array[{}]) then
         perform set_config(new.name, new.value, true);
         return new;
     end if;
     raise exception 'podroute does not set %', new.name using errcode = 'insufficient_privilege';
-end $$""").format(function=function, settings=sql.SQL(", ").join(map(sql.Literal, SETTINGS)))
+end """)
+        .format(sql.SQL(", ").join(map(sql.Literal, SETTINGS)))
+        .as_string()
+    )
+
+
+def control_objects() -> Iterator[sql.Composed]:
+    """The control view with its trigger and function; podroute's owner can make them too."""
+    owner = sql.Identifier(OWNER)
+    control, function = sql.Identifier(POD_OBJECTS, CONTROL_VIEW), sql.Identifier(POD_OBJECTS, CONTROL_FUNCTION)
+    yield sql.SQL(
+        "create or replace function {}() returns trigger language plpgsql set search_path = pg_catalog as {}"
+    ).format(function, sql.Literal(control_body()))
     yield sql.SQL("alter function {}() owner to {}").format(function, owner)
     yield sql.SQL("create or replace view {} as select ''::text as name, ''::text as value").format(control)
     yield sql.SQL("alter view {} owner to {}").format(control, owner)
-    yield sql.SQL(
-        "create or replace trigger apply_setting instead of insert on {} for each row execute function {}()"
-    ).format(control, function)
+    yield sql.SQL("create or replace trigger {} instead of insert on {} for each row execute function {}()").format(
+        sql.Identifier(CONTROL_FUNCTION), control, function
+    )
 
 
 def _primary() -> Iterator[sql.Composed]:
@@ -119,6 +173,7 @@ def _primary() -> Iterator[sql.Composed]:
     yield sql.SQL("grant usage on foreign data wrapper postgres_fdw to {}").format(sql.Identifier(OWNER))
     yield from _own_schema(CATALOG)
     yield from _own_schema(FDW_OBJECTS)
+    yield from _own_schema(EXPOSED_OBJECTS)
     followed = sql.Identifier(FDW_OBJECTS, FOLLOWED)
     yield sql.SQL("create table if not exists {} (revision bigint not null)").format(followed)
     yield sql.SQL("alter table {} owner to {}").format(followed, sql.Identifier(OWNER))

@@ -1,3 +1,4 @@
+from podroute.v1 import exposure_pb2 as _exposure_pb2
 from podroute.v1 import record_pb2 as _record_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -101,35 +102,43 @@ class IvfFlat(_message.Message):
     lists: int
     def __init__(self, lists: _Optional[int] = ...) -> None: ...
 
+class MetadataGin(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class CreateIndexRequest(_message.Message):
-    __slots__ = ("collection", "hnsw", "ivfflat", "metric", "replace")
+    __slots__ = ("collection", "hnsw", "ivfflat", "metadata_gin", "metric", "replace")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     HNSW_FIELD_NUMBER: _ClassVar[int]
     IVFFLAT_FIELD_NUMBER: _ClassVar[int]
+    METADATA_GIN_FIELD_NUMBER: _ClassVar[int]
     METRIC_FIELD_NUMBER: _ClassVar[int]
     REPLACE_FIELD_NUMBER: _ClassVar[int]
     collection: str
     hnsw: Hnsw
     ivfflat: IvfFlat
+    metadata_gin: MetadataGin
     metric: _record_pb2.Metric
     replace: bool
-    def __init__(self, collection: _Optional[str] = ..., hnsw: _Optional[_Union[Hnsw, _Mapping]] = ..., ivfflat: _Optional[_Union[IvfFlat, _Mapping]] = ..., metric: _Optional[_Union[_record_pb2.Metric, str]] = ..., replace: _Optional[bool] = ...) -> None: ...
+    def __init__(self, collection: _Optional[str] = ..., hnsw: _Optional[_Union[Hnsw, _Mapping]] = ..., ivfflat: _Optional[_Union[IvfFlat, _Mapping]] = ..., metadata_gin: _Optional[_Union[MetadataGin, _Mapping]] = ..., metric: _Optional[_Union[_record_pb2.Metric, str]] = ..., replace: _Optional[bool] = ...) -> None: ...
 
 class Index(_message.Message):
-    __slots__ = ("name", "metric", "hnsw", "ivfflat", "size_bytes", "valid")
+    __slots__ = ("name", "metric", "hnsw", "ivfflat", "metadata_gin", "size_bytes", "valid")
     NAME_FIELD_NUMBER: _ClassVar[int]
     METRIC_FIELD_NUMBER: _ClassVar[int]
     HNSW_FIELD_NUMBER: _ClassVar[int]
     IVFFLAT_FIELD_NUMBER: _ClassVar[int]
+    METADATA_GIN_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     VALID_FIELD_NUMBER: _ClassVar[int]
     name: str
     metric: _record_pb2.Metric
     hnsw: Hnsw
     ivfflat: IvfFlat
+    metadata_gin: MetadataGin
     size_bytes: int
     valid: bool
-    def __init__(self, name: _Optional[str] = ..., metric: _Optional[_Union[_record_pb2.Metric, str]] = ..., hnsw: _Optional[_Union[Hnsw, _Mapping]] = ..., ivfflat: _Optional[_Union[IvfFlat, _Mapping]] = ..., size_bytes: _Optional[int] = ..., valid: _Optional[bool] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., metric: _Optional[_Union[_record_pb2.Metric, str]] = ..., hnsw: _Optional[_Union[Hnsw, _Mapping]] = ..., ivfflat: _Optional[_Union[IvfFlat, _Mapping]] = ..., metadata_gin: _Optional[_Union[MetadataGin, _Mapping]] = ..., size_bytes: _Optional[int] = ..., valid: _Optional[bool] = ...) -> None: ...
 
 class IndexProgress(_message.Message):
     __slots__ = ("phase", "blocks_done", "blocks_total")
@@ -232,3 +241,49 @@ class AdoptCollectionResponse(_message.Message):
     indexes: _containers.RepeatedCompositeFieldContainer[Index]
     findings: _containers.RepeatedCompositeFieldContainer[Finding]
     def __init__(self, collection: _Optional[_Union[Collection, _Mapping]] = ..., record_estimate: _Optional[int] = ..., indexes: _Optional[_Iterable[_Union[Index, _Mapping]]] = ..., findings: _Optional[_Iterable[_Union[Finding, _Mapping]]] = ...) -> None: ...
+
+class ExposeCollectionRequest(_message.Message):
+    __slots__ = ("collection", "view_schema", "view_name", "columns", "roles")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    VIEW_SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    VIEW_NAME_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    ROLES_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    view_schema: str
+    view_name: str
+    columns: _containers.RepeatedCompositeFieldContainer[_exposure_pb2.ExposedColumn]
+    roles: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, collection: _Optional[str] = ..., view_schema: _Optional[str] = ..., view_name: _Optional[str] = ..., columns: _Optional[_Iterable[_Union[_exposure_pb2.ExposedColumn, _Mapping]]] = ..., roles: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ExposeCollectionResponse(_message.Message):
+    __slots__ = ("exposure",)
+    EXPOSURE_FIELD_NUMBER: _ClassVar[int]
+    exposure: _exposure_pb2.Exposure
+    def __init__(self, exposure: _Optional[_Union[_exposure_pb2.Exposure, _Mapping]] = ...) -> None: ...
+
+class UnexposeCollectionRequest(_message.Message):
+    __slots__ = ("collection", "view_schema", "view_name")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    VIEW_SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    VIEW_NAME_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    view_schema: str
+    view_name: str
+    def __init__(self, collection: _Optional[str] = ..., view_schema: _Optional[str] = ..., view_name: _Optional[str] = ...) -> None: ...
+
+class UnexposeCollectionResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListExposuresRequest(_message.Message):
+    __slots__ = ("collection",)
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    def __init__(self, collection: _Optional[str] = ...) -> None: ...
+
+class ListExposuresResponse(_message.Message):
+    __slots__ = ("exposures",)
+    EXPOSURES_FIELD_NUMBER: _ClassVar[int]
+    exposures: _containers.RepeatedCompositeFieldContainer[_exposure_pb2.Exposure]
+    def __init__(self, exposures: _Optional[_Iterable[_Union[_exposure_pb2.Exposure, _Mapping]]] = ...) -> None: ...

@@ -81,6 +81,21 @@ class CollectionServiceStub:
                 request_serializer=podroute_dot_v1_dot_collection__service__pb2.AdoptCollectionRequest.SerializeToString,
                 response_deserializer=podroute_dot_v1_dot_collection__service__pb2.AdoptCollectionResponse.FromString,
                 _registered_method=True)
+        self.ExposeCollection = channel.unary_unary(
+                '/podroute.v1.CollectionService/ExposeCollection',
+                request_serializer=podroute_dot_v1_dot_collection__service__pb2.ExposeCollectionRequest.SerializeToString,
+                response_deserializer=podroute_dot_v1_dot_collection__service__pb2.ExposeCollectionResponse.FromString,
+                _registered_method=True)
+        self.UnexposeCollection = channel.unary_unary(
+                '/podroute.v1.CollectionService/UnexposeCollection',
+                request_serializer=podroute_dot_v1_dot_collection__service__pb2.UnexposeCollectionRequest.SerializeToString,
+                response_deserializer=podroute_dot_v1_dot_collection__service__pb2.UnexposeCollectionResponse.FromString,
+                _registered_method=True)
+        self.ListExposures = channel.unary_unary(
+                '/podroute.v1.CollectionService/ListExposures',
+                request_serializer=podroute_dot_v1_dot_collection__service__pb2.ListExposuresRequest.SerializeToString,
+                response_deserializer=podroute_dot_v1_dot_collection__service__pb2.ListExposuresResponse.FromString,
+                _registered_method=True)
 
 
 class CollectionServiceServicer:
@@ -152,6 +167,28 @@ class CollectionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExposeCollection(self, request, context):
+        """Makes a view of a collection for SQL, on its pod and on the primary, and lets roles read it. Where the collection
+        has that view already, it becomes as the request says.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnexposeCollection(self, request, context):
+        """Drops a view that ExposeCollection made, and its indexes. The records stay.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListExposures(self, request, context):
+        """Lists the views that ExposeCollection made.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CollectionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -199,6 +236,21 @@ def add_CollectionServiceServicer_to_server(servicer, server):
                     servicer.AdoptCollection,
                     request_deserializer=podroute_dot_v1_dot_collection__service__pb2.AdoptCollectionRequest.FromString,
                     response_serializer=podroute_dot_v1_dot_collection__service__pb2.AdoptCollectionResponse.SerializeToString,
+            ),
+            'ExposeCollection': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExposeCollection,
+                    request_deserializer=podroute_dot_v1_dot_collection__service__pb2.ExposeCollectionRequest.FromString,
+                    response_serializer=podroute_dot_v1_dot_collection__service__pb2.ExposeCollectionResponse.SerializeToString,
+            ),
+            'UnexposeCollection': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnexposeCollection,
+                    request_deserializer=podroute_dot_v1_dot_collection__service__pb2.UnexposeCollectionRequest.FromString,
+                    response_serializer=podroute_dot_v1_dot_collection__service__pb2.UnexposeCollectionResponse.SerializeToString,
+            ),
+            'ListExposures': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListExposures,
+                    request_deserializer=podroute_dot_v1_dot_collection__service__pb2.ListExposuresRequest.FromString,
+                    response_serializer=podroute_dot_v1_dot_collection__service__pb2.ListExposuresResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -446,6 +498,87 @@ class CollectionService:
             '/podroute.v1.CollectionService/AdoptCollection',
             podroute_dot_v1_dot_collection__service__pb2.AdoptCollectionRequest.SerializeToString,
             podroute_dot_v1_dot_collection__service__pb2.AdoptCollectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExposeCollection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/podroute.v1.CollectionService/ExposeCollection',
+            podroute_dot_v1_dot_collection__service__pb2.ExposeCollectionRequest.SerializeToString,
+            podroute_dot_v1_dot_collection__service__pb2.ExposeCollectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnexposeCollection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/podroute.v1.CollectionService/UnexposeCollection',
+            podroute_dot_v1_dot_collection__service__pb2.UnexposeCollectionRequest.SerializeToString,
+            podroute_dot_v1_dot_collection__service__pb2.UnexposeCollectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListExposures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/podroute.v1.CollectionService/ListExposures',
+            podroute_dot_v1_dot_collection__service__pb2.ListExposuresRequest.SerializeToString,
+            podroute_dot_v1_dot_collection__service__pb2.ListExposuresResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -23,29 +23,39 @@ _sym_db = _symbol_database.Default()
 
 
 from podroute.v1 import collection_service_pb2 as podroute_dot_v1_dot_collection__service__pb2
+from podroute.v1 import route_pb2 as podroute_dot_v1_dot_route__pb2
+from podroute.v1 import vector_service_pb2 as podroute_dot_v1_dot_vector__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#podroute/v1/shard_map_service.proto\x12\x0bpodroute.v1\x1a$podroute/v1/collection_service.proto\"\x14\n\x12GetShardMapRequest\"?\n\x13GetShardMapResponse\x12(\n\tshard_map\x18\x01 \x01(\x0b\x32\x15.podroute.v1.ShardMap\"X\n\x08ShardMap\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x0c\n\x04pods\x18\x02 \x03(\t\x12,\n\x0b\x63ollections\x18\x03 \x03(\x0b\x32\x17.podroute.v1.Collection\"\x11\n\x0fListPodsRequest\"2\n\x10ListPodsResponse\x12\x1e\n\x04pods\x18\x01 \x03(\x0b\x32\x10.podroute.v1.Pod\"g\n\x03Pod\x12\x0c\n\x04name\x18\x01 \x01(\t\x12$\n\x05state\x18\x02 \x01(\x0e\x32\x15.podroute.v1.PodState\x12\x18\n\x10\x63ollection_count\x18\x03 \x01(\x03\x12\x12\n\non_primary\x18\x04 \x01(\x08*s\n\x08PodState\x12\x19\n\x15POD_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11POD_STATE_SERVING\x10\x01\x12\x19\n\x15POD_STATE_UNREACHABLE\x10\x02\x12\x1a\n\x16POD_STATE_UNCONFIGURED\x10\x03\x32\xac\x01\n\x0fShardMapService\x12P\n\x0bGetShardMap\x12\x1f.podroute.v1.GetShardMapRequest\x1a .podroute.v1.GetShardMapResponse\x12G\n\x08ListPods\x12\x1c.podroute.v1.ListPodsRequest\x1a\x1d.podroute.v1.ListPodsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#podroute/v1/shard_map_service.proto\x12\x0bpodroute.v1\x1a$podroute/v1/collection_service.proto\x1a\x17podroute/v1/route.proto\x1a podroute/v1/vector_service.proto\"\x14\n\x12GetShardMapRequest\"?\n\x13GetShardMapResponse\x12(\n\tshard_map\x18\x01 \x01(\x0b\x32\x15.podroute.v1.ShardMap\"X\n\x08ShardMap\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x0c\n\x04pods\x18\x02 \x03(\t\x12,\n\x0b\x63ollections\x18\x03 \x03(\x0b\x32\x17.podroute.v1.Collection\"\x11\n\x0fListPodsRequest\"2\n\x10ListPodsResponse\x12\x1e\n\x04pods\x18\x01 \x03(\x0b\x32\x10.podroute.v1.Pod\"g\n\x03Pod\x12\x0c\n\x04name\x18\x01 \x01(\t\x12$\n\x05state\x18\x02 \x01(\x0e\x32\x15.podroute.v1.PodState\x12\x18\n\x10\x63ollection_count\x18\x03 \x01(\x03\x12\x12\n\non_primary\x18\x04 \x01(\x08\"\xb2\x01\n\x0e\x45xplainRequest\x12*\n\x05query\x18\x01 \x01(\x0b\x32\x19.podroute.v1.QueryRequestH\x00\x12*\n\x05\x63ount\x18\x02 \x01(\x0b\x32\x19.podroute.v1.CountRequestH\x00\x12,\n\x06\x64\x65lete\x18\x03 \x01(\x0b\x32\x1a.podroute.v1.DeleteRequestH\x00\x12\x0f\n\x07\x61nalyze\x18\x04 \x01(\x08\x42\t\n\x07request\"\xfa\x01\n\x0f\x45xplainResponse\x12\x0b\n\x03sql\x18\x01 \x01(\t\x12<\n\x08settings\x18\x02 \x03(\x0b\x32*.podroute.v1.ExplainResponse.SettingsEntry\x12\x12\n\nremote_sql\x18\x03 \x03(\t\x12\x0c\n\x04plan\x18\x04 \x01(\t\x12&\n\x08\x66indings\x18\x05 \x03(\x0b\x32\x14.podroute.v1.Finding\x12!\n\x05route\x18\x06 \x01(\x0b\x32\x12.podroute.v1.Route\x1a/\n\rSettingsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*s\n\x08PodState\x12\x19\n\x15POD_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11POD_STATE_SERVING\x10\x01\x12\x19\n\x15POD_STATE_UNREACHABLE\x10\x02\x12\x1a\n\x16POD_STATE_UNCONFIGURED\x10\x03\x32\xf2\x01\n\x0fShardMapService\x12P\n\x0bGetShardMap\x12\x1f.podroute.v1.GetShardMapRequest\x1a .podroute.v1.GetShardMapResponse\x12G\n\x08ListPods\x12\x1c.podroute.v1.ListPodsRequest\x1a\x1d.podroute.v1.ListPodsResponse\x12\x44\n\x07\x45xplain\x12\x1b.podroute.v1.ExplainRequest\x1a\x1c.podroute.v1.ExplainResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'podroute.v1.shard_map_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PODSTATE']._serialized_start=443
-  _globals['_PODSTATE']._serialized_end=558
-  _globals['_GETSHARDMAPREQUEST']._serialized_start=90
-  _globals['_GETSHARDMAPREQUEST']._serialized_end=110
-  _globals['_GETSHARDMAPRESPONSE']._serialized_start=112
-  _globals['_GETSHARDMAPRESPONSE']._serialized_end=175
-  _globals['_SHARDMAP']._serialized_start=177
-  _globals['_SHARDMAP']._serialized_end=265
-  _globals['_LISTPODSREQUEST']._serialized_start=267
-  _globals['_LISTPODSREQUEST']._serialized_end=284
-  _globals['_LISTPODSRESPONSE']._serialized_start=286
-  _globals['_LISTPODSRESPONSE']._serialized_end=336
-  _globals['_POD']._serialized_start=338
-  _globals['_POD']._serialized_end=441
-  _globals['_SHARDMAPSERVICE']._serialized_start=561
-  _globals['_SHARDMAPSERVICE']._serialized_end=733
+  _globals['_EXPLAINRESPONSE_SETTINGSENTRY']._loaded_options = None
+  _globals['_EXPLAINRESPONSE_SETTINGSENTRY']._serialized_options = b'8\001'
+  _globals['_PODSTATE']._serialized_start=936
+  _globals['_PODSTATE']._serialized_end=1051
+  _globals['_GETSHARDMAPREQUEST']._serialized_start=149
+  _globals['_GETSHARDMAPREQUEST']._serialized_end=169
+  _globals['_GETSHARDMAPRESPONSE']._serialized_start=171
+  _globals['_GETSHARDMAPRESPONSE']._serialized_end=234
+  _globals['_SHARDMAP']._serialized_start=236
+  _globals['_SHARDMAP']._serialized_end=324
+  _globals['_LISTPODSREQUEST']._serialized_start=326
+  _globals['_LISTPODSREQUEST']._serialized_end=343
+  _globals['_LISTPODSRESPONSE']._serialized_start=345
+  _globals['_LISTPODSRESPONSE']._serialized_end=395
+  _globals['_POD']._serialized_start=397
+  _globals['_POD']._serialized_end=500
+  _globals['_EXPLAINREQUEST']._serialized_start=503
+  _globals['_EXPLAINREQUEST']._serialized_end=681
+  _globals['_EXPLAINRESPONSE']._serialized_start=684
+  _globals['_EXPLAINRESPONSE']._serialized_end=934
+  _globals['_EXPLAINRESPONSE_SETTINGSENTRY']._serialized_start=887
+  _globals['_EXPLAINRESPONSE_SETTINGSENTRY']._serialized_end=934
+  _globals['_SHARDMAPSERVICE']._serialized_start=1054
+  _globals['_SHARDMAPSERVICE']._serialized_end=1296
 # @@protoc_insertion_point(module_scope)

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ShardMapServiceStub:
-    """Shows what the router routes by.
+    """Shows what the router routes by, and how it runs a call. For administrators.
     """
 
     def __init__(self, channel):
@@ -45,10 +45,15 @@ class ShardMapServiceStub:
                 request_serializer=podroute_dot_v1_dot_shard__map__service__pb2.ListPodsRequest.SerializeToString,
                 response_deserializer=podroute_dot_v1_dot_shard__map__service__pb2.ListPodsResponse.FromString,
                 _registered_method=True)
+        self.Explain = channel.unary_unary(
+                '/podroute.v1.ShardMapService/Explain',
+                request_serializer=podroute_dot_v1_dot_shard__map__service__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=podroute_dot_v1_dot_shard__map__service__pb2.ExplainResponse.FromString,
+                _registered_method=True)
 
 
 class ShardMapServiceServicer:
-    """Shows what the router routes by.
+    """Shows what the router routes by, and how it runs a call. For administrators.
     """
 
     def GetShardMap(self, request, context):
@@ -60,6 +65,13 @@ class ShardMapServiceServicer:
 
     def ListPods(self, request, context):
         """The pods, with what this router knows of each.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Explain(self, request, context):
+        """The SQL and the plan of a call, and what of it is not done on the pod. Nothing is written.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -78,6 +90,11 @@ def add_ShardMapServiceServicer_to_server(servicer, server):
                     request_deserializer=podroute_dot_v1_dot_shard__map__service__pb2.ListPodsRequest.FromString,
                     response_serializer=podroute_dot_v1_dot_shard__map__service__pb2.ListPodsResponse.SerializeToString,
             ),
+            'Explain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Explain,
+                    request_deserializer=podroute_dot_v1_dot_shard__map__service__pb2.ExplainRequest.FromString,
+                    response_serializer=podroute_dot_v1_dot_shard__map__service__pb2.ExplainResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'podroute.v1.ShardMapService', rpc_method_handlers)
@@ -87,7 +104,7 @@ def add_ShardMapServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ShardMapService:
-    """Shows what the router routes by.
+    """Shows what the router routes by, and how it runs a call. For administrators.
     """
 
     @staticmethod
@@ -134,6 +151,33 @@ class ShardMapService:
             '/podroute.v1.ShardMapService/ListPods',
             podroute_dot_v1_dot_shard__map__service__pb2.ListPodsRequest.SerializeToString,
             podroute_dot_v1_dot_shard__map__service__pb2.ListPodsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Explain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/podroute.v1.ShardMapService/Explain',
+            podroute_dot_v1_dot_shard__map__service__pb2.ExplainRequest.SerializeToString,
+            podroute_dot_v1_dot_shard__map__service__pb2.ExplainResponse.FromString,
             options,
             channel_credentials,
             insecure,

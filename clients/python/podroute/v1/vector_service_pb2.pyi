@@ -194,24 +194,28 @@ class IdList(_message.Message):
     def __init__(self, ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class DeleteRequest(_message.Message):
-    __slots__ = ("collection", "ids", "filter", "path")
+    __slots__ = ("collection", "ids", "filter", "path", "include_ids")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     IDS_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_IDS_FIELD_NUMBER: _ClassVar[int]
     collection: str
     ids: IdList
     filter: _filter_pb2.Filter
     path: _route_pb2.AccessPath
-    def __init__(self, collection: _Optional[str] = ..., ids: _Optional[_Union[IdList, _Mapping]] = ..., filter: _Optional[_Union[_filter_pb2.Filter, _Mapping]] = ..., path: _Optional[_Union[_route_pb2.AccessPath, str]] = ...) -> None: ...
+    include_ids: bool
+    def __init__(self, collection: _Optional[str] = ..., ids: _Optional[_Union[IdList, _Mapping]] = ..., filter: _Optional[_Union[_filter_pb2.Filter, _Mapping]] = ..., path: _Optional[_Union[_route_pb2.AccessPath, str]] = ..., include_ids: _Optional[bool] = ...) -> None: ...
 
 class DeleteResponse(_message.Message):
-    __slots__ = ("deleted_count", "route")
+    __slots__ = ("deleted_count", "route", "deleted_ids")
     DELETED_COUNT_FIELD_NUMBER: _ClassVar[int]
     ROUTE_FIELD_NUMBER: _ClassVar[int]
+    DELETED_IDS_FIELD_NUMBER: _ClassVar[int]
     deleted_count: int
     route: _route_pb2.Route
-    def __init__(self, deleted_count: _Optional[int] = ..., route: _Optional[_Union[_route_pb2.Route, _Mapping]] = ...) -> None: ...
+    deleted_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, deleted_count: _Optional[int] = ..., route: _Optional[_Union[_route_pb2.Route, _Mapping]] = ..., deleted_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class CountRequest(_message.Message):
     __slots__ = ("collection", "filter", "path")

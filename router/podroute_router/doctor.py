@@ -1,0 +1,136 @@
+"""Compares what stands in the databases with what the shard map implies, and has it mended."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Mapping, Sequence
+
+from podroute_router.backend import Backend, ExposureInspector, Inspector
+from podroute_router.domain import Deadline
+from podroute_router.drift import PRIMARY, Drift, Extension, Inspection, pod_place
+from podroute_router.errors import PodrouteError
+from podroute_router.exposures import Exposed
+from podroute_router.shard_map import ShardMap
+from podroute_router.wrappers import within
+
+FIRST_LOOK_S = 10.0
+"""Bound on the look at a router's start; what follows from changes of the map waits for it."""
+
+_log = logging.getLogger(__name__)
+
+
+async def examine(
+    backends: Iterable[Backend],
+    shard_map: ShardMap,
+    pods: Container[str],
+    deadline: Deadline,
+    *,
+    exposures: Sequence[Exposed] = (),
+) -> list[Drift]:
+    """Everything that is not as it should be: the primary first, then the pods by name, notes last.
+
+    Args:
+        backends: those that are `Inspector`s are asked, one after the other.
+        shard_map: what is wanted.
+        pods: those that the configuration has an address for.
+        deadline: bound on the whole.
+        exposures: what is wanted, too; backends that are `ExposureInspector`s are asked.
+    """
+    found: list[Drift] = []
+    extensions: dict[str, Extension] = {}
+    for backend in backends:
+        if isinstance(backend, Inspector):
+            inspection: Inspection = await within(deadline, backend.inspect(shard_map, deadline))
+            found += inspection.drifts
+            extensions |= inspection.extensions
+        if isinstance(backend, ExposureInspector):
+            found += await within(deadline, backend.inspect_exposures(exposures, deadline))
+    found += extension_drifts(extensions)
+    found += (_unconfigured(pod) for pod in shard_map.pods if pod not in pods)
+    return sorted(found, key=lambda drift: (drift.is_note, drift.where != PRIMARY, drift.where, drift.thing))
+
+
+async def mend(
+    backends: Iterable[Backend], shard_map: ShardMap, deadline: Deadline, *, exposures: Sequence[Exposed] = ()
+) -> None:
+    """Runs the steps of all that is found; what has none is left to a person."""
+    for backend in backends:
+        if isinstance(backend, Inspector):
+            await within(deadline, backend.mend(shard_map, deadline))
+        if isinstance(backend, ExposureInspector):
+            await within(deadline, backend.mend_exposures(exposures, deadline))
+
+
+class FirstLook:
+    """Logs, once in a router's life, what has drifted. It changes nothing, and never fails.
+
+    Args:
+        backends, pods: as of `examine`.
+        exposures: reads them; None where there are none.
+    """
+
+    def __init__(
+        self,
+        backends: Iterable[Backend],
+        pods: Container[str],
+        exposures: Callable[[ShardMap, Deadline], Awaitable[Sequence[Exposed]]] | None = None,
+    ) -> None:
+        self._backends = backends
+        self._exposures = exposures
+        self._pods = pods
+        self._is_done = False
+
+    async def follow(self, shard_map: ShardMap, _: Deadline) -> None:
+        """Looks, the first time; comes after what the router mends by itself."""
+        if self._is_done:
+            return
+        self._is_done = True
+        try:
+            deadline = Deadline.after(FIRST_LOOK_S)
+            exposures = () if self._exposures is None else await self._exposures(shard_map, deadline)
+            found = await examine(self._backends, shard_map, self._pods, deadline, exposures=exposures)
+        except PodrouteError as error:
+            _log.warning("the databases could not be compared with the shard map: %s", error)
+            return
+        for drift in found:
+            if not drift.is_note:
+                _log.warning(
+                    "drift in %s: %s %s; mended by: %s", drift.where, drift.thing, drift.problem, drift.command
+                )
+
+
+def extension_drifts(extensions: Mapping[str, Extension]) -> Iterator[Drift]:
+    """Where pgvector of a pod is not that of the primary, whose names postgres_fdw uses on the pod."""
+    wanted = extensions.get(PRIMARY)
+    if wanted is None:
+        return
+    for where, found in extensions.items():
+        if found.schema != wanted.schema:
+            yield Drift(
+                where=where,
+                thing="extension vector",
+                problem=f"is in schema {found.schema}, on the primary in {wanted.schema}: FDW finds no operator",
+                remedy=f"as administrator: alter extension vector set schema {wanted.schema}",
+            )
+        if found.version != wanted.version:
+            behind = where if _parts(found.version) < _parts(wanted.version) else PRIMARY
+            yield Drift(
+                where=where,
+                thing="extension vector",
+                problem=f"is {found.version}, on the primary {wanted.version}",
+                remedy=f"as administrator, in {behind}: alter extension vector update",
+            )
+
+
+def _unconfigured(pod: str) -> Drift:
+    return Drift(
+        where=pod_place(pod),
+        thing="configuration",
+        problem="has no address for it: it was not looked at",
+        remedy=f"add [pods.{pod}]",
+        is_note=True,
+    )
+
+
+def _parts(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
