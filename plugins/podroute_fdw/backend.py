@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
+import time
 from collections.abc import Sequence
 from functools import partial
 
 from podroute_router.backend import PreparedQuery
 from podroute_router.config import Config, Database
 from podroute_router.domain import Collection, Deadline, PlainQuery, Query, QueryResult, Record, Selection
-from podroute_router.errors import Unavailable
+from podroute_router.errors import PodrouteError, Unavailable
 from podroute_router.filters import Filter
 from podroute_router.postgres.access import LATENCY_SETTINGS, LOCAL_SETTINGS, SESSION_SETTINGS, Relations, TableAccess
 from podroute_router.postgres.extension import ready
@@ -18,9 +20,18 @@ from podroute_router.postgres.pool import Pool
 from podroute_router.shard_map import ShardMap
 from podroute_router.sql.statements import Relation
 from psycopg import sql
+from psycopg.errors import DatatypeMismatch
 
 from podroute_fdw import objects
+from podroute_fdw.agenda import Agenda
 from podroute_fdw.reconcile import reconcile
+
+_log = logging.getLogger(__name__)
+
+MEND_INTERVAL_S = 30.0
+"""Between two comparisons of all foreign tables: one of an earlier version may put its own back each time."""
+MEND_S = 60.0
+"""Bound on one of them."""
 
 LINGER_S = 60.0
 """A session of the primary that waits for a frozen pod keeps its place, so that one pod cannot take all sessions."""
@@ -43,8 +54,11 @@ class FdwBackend:
     def __init__(self, config: Config, primary: Database) -> None:
         self._config = config
         self._primary = primary
-        self._followed: ShardMap | None = None
+        self._newest: ShardMap | None = None
+        self._agenda = Agenda()
         self._follows = asyncio.Lock()
+        self._mending: asyncio.Task[None] | None = None
+        self._mended_at = -math.inf
         places = config.limits.fdw_connections_per_pod
         lanes = places // 2
         self._pools = {name: self._open_pool(name, places - lanes) for name in config.pods}
@@ -68,7 +82,14 @@ class FdwBackend:
 
     async def upsert(self, collection: Collection, records: Sequence[Record], deadline: Deadline) -> int:
         """See `backend.Backend`."""
-        return await self._of(collection).upsert(self._relations(collection), records, deadline)
+        try:
+            return await self._of(collection).upsert(self._relations(collection), records, deadline)
+        except Unavailable as error:
+            if isinstance(error.__cause__, DatatypeMismatch) and not self._config.is_on_primary(
+                collection.placement.pod
+            ):
+                self._mend_soon(collection)
+            raise
 
     async def query(self, collection: Collection, query: Query, deadline: Deadline) -> QueryResult:
         """See `backend.Backend`."""
@@ -91,20 +112,49 @@ class FdwBackend:
         return await self._of(collection).count(self._relations(collection), filter, deadline)
 
     async def follow(self, shard_map: ShardMap, deadline: Deadline) -> None:
-        """See `backend.MapFollower`."""
+        """See `backend.MapFollower`.
+
+        A map older than one that another router has followed is passed over. What it has changed is done with the next.
+        """
+        self._newest = shard_map
         async with self._follows:
-            if self._followed is shard_map:
-                return
-            async with self._admin.connection(deadline) as connection:
-                await reconcile(connection, self._config, self._primary, self._followed, shard_map)
-            self._followed = shard_map
+            await self._follow_newest(deadline)
 
     async def close(self) -> None:
         """See `backend.Backend`."""
+        if self._mending is not None:
+            self._mending.cancel()
+            await asyncio.gather(self._mending, return_exceptions=True)
         for lanes in self._lanes.values():
             await lanes.close()
         for pool in (*self._pools.values(), self._admin):
             await pool.close()
+
+    async def _follow_newest(self, deadline: Deadline) -> None:
+        if self._newest is None or self._agenda.is_done(self._newest):
+            return
+        async with self._admin.connection(deadline) as connection:
+            await reconcile(connection, self._config, self._primary, self._agenda, self._newest)
+
+    def _mend_soon(self, collection: Collection) -> None:
+        """A table has the columns of another version: a router of that version has made it, and others, it seems."""
+        if self._mending is None or self._mending.done():
+            self._mending = asyncio.create_task(self._mend(collection))
+
+    async def _mend(self, collection: Collection) -> None:
+        await asyncio.sleep(self._mended_at + MEND_INTERVAL_S - time.monotonic())
+        self._mended_at = time.monotonic()
+        _log.warning(
+            "the foreign table for upserts of collection %s is one of another version: comparing all of them",
+            collection.name,
+        )
+        try:
+            async with asyncio.timeout(MEND_S), self._follows:
+                self._agenda.begin_anew(first=collection.name)
+                await self._follow_newest(Deadline.after(MEND_S))
+        except Exception as error:  # noqa: BLE001  (what is left is done with the next map, or the next call that fails)
+            trace = None if isinstance(error, PodrouteError) else error
+            _log.warning("comparing the foreign tables failed: %s (%r)", error, error.__cause__, exc_info=trace)
 
     def _open_pool(self, pod: str, size: int) -> Pool:
         facts = {"pod": pod, "path": "fdw"}

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection as Some
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 from podroute_router.config import Config, Database
-from podroute_router.domain import Collection
 from podroute_router.postgres.connection import Connection
 from podroute_router.postgres.prepare import FDW_OBJECTS, FOLLOWED, OWNER
 from podroute_router.shard_map import ShardMap
@@ -17,12 +15,14 @@ from podroute_router.sql.statements import Relation
 from psycopg import sql
 
 from podroute_fdw import objects
+from podroute_fdw.agenda import Agenda
 from podroute_fdw.objects import ForeignTable
 
 _FOLLOWED = sql.Identifier(FDW_OBJECTS, FOLLOWED)
 
 TABLES_A_TRANSACTION = 250
 """Each is locked, and a server has room for some thousands of locks."""
+TABLES_A_COLLECTION = 2
 TABLES_A_MESSAGE = 20
 """Statements that go out together: composing them is work of the event loop's, and so is each message."""
 
@@ -57,35 +57,48 @@ join pg_namespace n on n.oid = c.relnamespace and n.nspname = $1
 """
 
 
-async def reconcile(
-    connection: Connection, config: Config, primary: Database, before: ShardMap | None, now: ShardMap
-) -> None:
-    """Brings the primary from the map `before` to the map `now`; with no map before, whatever stands is compared.
+async def reconcile(connection: Connection, config: Config, primary: Database, agenda: Agenda, now: ShardMap) -> None:
+    """Brings what is on the agenda to the map `now`, and strikes it off as it is committed.
 
-    A map older than the one that another router has brought here is left alone. So is what belongs to pods that this
-    router has no address for: another one has.
+    Nothing is done by a map older than one that a router has begun to bring here: that router knows better what to
+    make and drop. What is left then stays on the agenda, until this router has a map as new. Nor is anything done about
+    pods that this router has no address for: each router works off an agenda of its own, whatever others have done.
     """
-    pods = sorted(name for name in config.pods if name in now.pods and not config.is_on_primary(name))
-    if before is None or before.pods != now.pods:
+    agenda.take_up(now)
+    pods = {name for name in config.pods if name in now.pods and not config.is_on_primary(name)}
+    if agenda.servers:
         async with connection.transaction():
-            if await _lock(connection) > now.revision:
+            if not await _begin(connection, now.revision):
                 return
-            await _reconcile_servers(connection, config, primary, pods)
-    if before is None:
-        changed: Some[str] = now.collections.keys()
-        controls = now.pods
-    else:
-        changed = now.changed_names(before)
-        controls = before.pods ^ now.pods
-    await _create_tables(connection, _wanted(now, set(pods), changed, controls), now.revision)
-    if before is None:
+            await _reconcile_servers(connection, config, primary, sorted(pods))
+        agenda.servers = False
+    if not await _bring_tables(connection, agenda, now, pods):
+        return
+    if agenda.unknown_tables:
         gone = await _useless_tables(connection, now)
     else:
-        gone = [objects.control_table(pod).name for pod in controls if pod not in now.pods]
-        for name in changed:
+        gone = [objects.control_table(pod).name for pod in agenda.pods if pod not in now.pods]
+        for name in agenda.collections:
             if name not in now.collections:
                 gone += objects.read_table(name).name, objects.upsert_table(name).name
-    await _drop_tables(connection, gone, now.revision)
+    if await _drop_tables(connection, gone, now.revision):
+        agenda.strike_all()
+
+
+async def _bring_tables(connection: Connection, agenda: Agenda, now: ShardMap, pods: Some[str]) -> bool:
+    """The tables of what there is, as far as their pods can be reached; False where a newer map has come between."""
+    controls = [pod for pod in agenda.pods if pod in pods]
+    for names in _parts(controls, TABLES_A_TRANSACTION):
+        if not await _bring(connection, list(map(objects.control, names)), now.revision):
+            return False
+        agenda.strike_pods(names)
+    found = (now.collections.get(name) for name in agenda.collections)
+    reached = [each for each in found if each is not None and each.placement.pod in pods]
+    for part in _parts(reached, max(1, TABLES_A_TRANSACTION // TABLES_A_COLLECTION)):
+        if not await _bring(connection, [table for each in part for table in objects.tables(each)], now.revision):
+            return False
+        agenda.strike_collections(each.name for each in part)
+    return True
 
 
 async def _reconcile_servers(connection: Connection, config: Config, primary: Database, pods: Sequence[str]) -> None:
@@ -109,26 +122,18 @@ async def _reconcile_servers(connection: Connection, config: Config, primary: Da
             await connection.execute(objects.alter_mapping(wanted, role, _parsed(mapping)))
 
 
-async def _create_tables(connection: Connection, wanted: Iterator[ForeignTable], revision: int) -> None:
-    """Makes the tables that are missing, and makes those anew that are not as wanted.
-
-    The revision is set with the first part, so that a router with an older map takes nothing back between two parts.
-    """
-    unfinished = True
-    while unfinished:
-        tables = list(islice(wanted, TABLES_A_TRANSACTION))
-        unfinished = len(tables) == TABLES_A_TRANSACTION
-        async with connection.transaction():
-            reached = await _begin(connection)
-            if reached > revision:
-                return
-            if reached < revision:
-                await connection.execute(_SET_REVISION, (revision,))
-            standing = await _standing_tables(connection, [table.name for table in tables])
-            missing = [table for table in tables if standing.get(table.name) != table]
-            for part in _parts(missing, TABLES_A_MESSAGE):
-                steps = [step for table in part for step in _create(connection, table, stands=table.name in standing)]
-                await connection.execute(";".join(steps))
+async def _bring(connection: Connection, tables: Sequence[ForeignTable], revision: int) -> bool:
+    """Makes the tables that are missing, and makes those anew that are not as wanted; False where a newer map came."""
+    async with connection.transaction():
+        if not await _begin(connection, revision):
+            return False
+        await _as_owner(connection)
+        standing = await _standing_tables(connection, [table.name for table in tables])
+        missing = [table for table in tables if standing.get(table.name) != table]
+        for part in _parts(missing, TABLES_A_MESSAGE):
+            steps = [step for table in part for step in _create(connection, table, stands=table.name in standing)]
+            await connection.execute(";".join(steps))
+    return True
 
 
 def _create(connection: Connection, table: ForeignTable, *, stands: bool) -> list[str]:
@@ -139,22 +144,32 @@ def _create(connection: Connection, table: ForeignTable, *, stands: bool) -> lis
     return steps
 
 
-async def _drop_tables(connection: Connection, names: Sequence[str], revision: int) -> None:
-    """Drops the tables of collections and pods that there are no more; after all else, as readers can hold it up."""
+async def _drop_tables(connection: Connection, names: Sequence[str], revision: int) -> bool:
+    """Drops the tables of collections and pods that there are no more; after all else, as readers can hold it up.
+
+    False where a newer map has come between.
+    """
     for part in _parts(names, TABLES_A_TRANSACTION):
         async with connection.transaction():
-            if await _begin(connection) > revision:
-                return
+            if not await _begin(connection, revision):
+                return False
+            await _as_owner(connection)
             for some in _parts(part, TABLES_A_MESSAGE):
                 await connection.execute(";".join(map(objects.drop_table, some)))
+    return True
 
 
-async def _begin(connection: Connection) -> int:
-    """Takes the lock and the owner's role for a transaction; the revision that the tables were last brought to."""
-    reached = await _lock(connection)
+async def _begin(connection: Connection, revision: int) -> bool:
+    """Keeps other routers waiting until the transaction ends; False where one of them has worked by a newer map.
+
+    The revision is set with the first part of the work, not with the last: it says which maps are too old to work by,
+    so that none takes anything back between two parts. It does not say that anything is done.
+    """
+    (reached,) = await _one(connection, _LOCK_REVISION, ())
+    if reached < revision:
+        await connection.execute(_SET_REVISION, (revision,))
     await connection.execute(_LOCK_TIMEOUT)
-    await _as_owner(connection)
-    return reached
+    return bool(reached <= revision)
 
 
 async def _standing_tables(connection: Connection, names: Sequence[str]) -> dict[str, ForeignTable]:
@@ -170,17 +185,6 @@ async def _useless_tables(connection: Connection, now: ShardMap) -> list[str]:
         found.extend(name for (name,) in rows if not objects.is_of(name, now.collections, now.pods))
         await asyncio.sleep(0)
     return found
-
-
-def _wanted(now: ShardMap, pods: Some[str], names: Iterable[str], controls: Some[str]) -> Iterator[ForeignTable]:
-    """The tables of these collections and the control tables of these pods, as far as their pods can be reached."""
-    for pod in controls:
-        if pod in pods:
-            yield objects.control(pod)
-    for name in names:
-        collection: Collection | None = now.collections.get(name)
-        if collection is not None and collection.placement.pod in pods:
-            yield from objects.tables(collection)
 
 
 def _parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
@@ -201,12 +205,6 @@ def _standing(name: str, server: str, options: list[str], typmod: int | None) ->
 
 def _parsed(options: list[str]) -> dict[str, str]:
     return dict(option.split("=", 1) for option in options)
-
-
-async def _lock(connection: Connection) -> int:
-    """Keeps other routers waiting until the transaction ends; the revision that the tables were last brought to."""
-    (revision,) = await _one(connection, _LOCK_REVISION, ())
-    return int(revision)
 
 
 async def _as_owner(connection: Connection) -> None:
