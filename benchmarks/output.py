@@ -93,9 +93,9 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """The libraries on the way of a query."""
+    """The libraries on the way of a query, and those of its peers that are not on the same Python."""
     return {"Python": platform.python_version()} | {
-        name: version(name) for name in ("podroute", "grpcio", "protobuf", "psycopg", "pgvector", "numpy")
+        name: version(name) for name in ("podroute", "grpcio", "uvloop", "protobuf", "psycopg", "pgvector", "numpy")
     }
 
 

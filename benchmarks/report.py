@@ -18,28 +18,39 @@ def goals_table(document: Mapping[str, Any]) -> str:
     for ratio in sorted(RATIOS, key=lambda ratio: ratio.goal is None):
         result = ratios.get(ratio.name)
         # Goals are those of the full scale; a smaller run only shows which way things go.
-        verdict = ratio.verdict(result) if document["scale"] == Scale.FULL.value else ""
-        rows.append((f"`{ratio.name}`", ratio.shown_goal, _number(result), verdict, ratio.meaning))
+        spread = document["ratio_spreads"].get(ratio.name)
+        verdict = ratio.verdict(result, spread) if document["scale"] == Scale.FULL.value else ""
+        shown = _number(result) + ("" if spread is None else f" ±{spread:.0%}")
+        rows.append((f"`{ratio.name}`", ratio.shown_goal, shown, verdict, ratio.meaning))
     return markdown(("ratio", "goal", "result", "", "what it is"), rows, text=(0, 3, 4))
+
+
+def run_line(document: Mapping[str, Any]) -> str:
+    """When, of what and on what."""
+    machine = document["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in document["versions"].items())
+    processors = f"{machine['processor']}, {machine['processors']} processors, {machine['memory_gib']} GiB"
+    return (
+        f"{document['date']}, revision {document['revision']}, `{document['command']}`\n\n"
+        f"{processors}, {machine['system']}; {versions}"
+    )
 
 
 def report(document: Mapping[str, Any]) -> str:
     """The whole file."""
-    machine = document["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in document["versions"].items())
-    processors = f"{machine['processor']}, {machine['processors']} processors, {machine['memory_gib']} GiB"
     lines = [
         "# Results",
         "",
-        f"{document['date']}, revision {document['revision']}, `{document['command']}`",
-        "",
-        f"{processors}, {machine['system']}; {versions}",
+        run_line(document),
         "",
         "## Goals and results",
         "",
         goals_table(document),
         "",
-        "A result is the median of the rounds; the tables of its section have the spreads.",
+        "A result is the median of the rounds; ± is half the distance between the least and the greatest of them.",
+        "",
+        "PostgreSQL's servers, the router and all callers share this machine's processors; the servers run with fsync "
+        "off. A measurement during which other programs took a tenth of the machine was taken again.",
     ]
     revisions = {section["revision"] for section in document["sections"].values()}
     if len(revisions) > 1:
@@ -48,11 +59,19 @@ def report(document: Mapping[str, Any]) -> str:
         lines += ["", "Not measured:", ""]
         lines += [f"- `{name}`: {reason}" for name, reason in document["ratios_not_measured"].items()]
     for name, section in document["sections"].items():
-        lines += ["", f"## {section['title']}", "", *_section(name, section)]
+        lines += ["", f"## {section['title']}", "", *section_lines(name, section)]
     return "\n".join(lines) + "\n"
 
 
-def _section(name: str, section: Mapping[str, Any]) -> list[str]:
+def section_lines(name: str, section: Mapping[str, Any], *, plots: str = "", level: int = 3) -> list[str]:
+    """A section without its title.
+
+    Args:
+        name: its key.
+        section: its entry.
+        plots: where the folder of the plots is, seen from the page.
+        level: of the tables' headings.
+    """
     lines = [f"Section `{name}`, {section['measured_at']}, {section['took_s']:g} s, revision {section['revision']}."]
     if "error" in section:
         return [*lines, "", f"**Failed**: {section['error']}"]
@@ -61,10 +80,10 @@ def _section(name: str, section: Mapping[str, Any]) -> list[str]:
     lines += ["", "Parameters: " + "; ".join(_parameter(key, value) for key, value in section["parameters"].items())]
     lines += [line for note in (*section["notes"], *_others(section["rows"])) for line in ("", note)]
     for table in section["tables"]:
-        lines += ["", f"### {table['title']}", "", markdown(table["header"], table["rows"])]
+        lines += ["", f"{'#' * level} {table['title']}", "", markdown(table["header"], table["rows"])]
         if table["note"]:
             lines += ["", table["note"]]
-    lines += [line for plot in section["plots"] for line in ("", f"![{plot}]({plot})")]
+    lines += [line for plot in section["plots"] for line in ("", f"![{plot}]({plots}{plot})")]
     return lines
 
 

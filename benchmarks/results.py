@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.goals import RATIOS
+from benchmarks.measuring import Figure
 from benchmarks.section import Section
 
 FORMAT = 1
@@ -38,7 +39,13 @@ def section_entry(section: Section, about: Mapping[str, Any]) -> dict[str, Any]:
         **about,
         "title": section.title,
         "parameters": dict(section.parameters),
-        "ratios": {name: _finite(value) for name, value in section.ratios.items()},
+        "ratios": {
+            name: _finite(value.median if isinstance(value, Figure) else value)
+            for name, value in section.ratios.items()
+        },
+        "ratio_spreads": {
+            name: _finite(value.spread) for name, value in section.ratios.items() if isinstance(value, Figure)
+        },
         "notes": list(section.notes),
         "tables": [
             {
@@ -74,6 +81,12 @@ def document(
         "format": FORMAT,
         **about,
         "ratios": ratios,
+        "ratio_spreads": {
+            name: spread
+            for section in sections.values()
+            for name, spread in section.get("ratio_spreads", {}).items()
+            if spread is not None
+        },
         "ratio_meanings": {
             ratio.name: {"meaning": ratio.meaning, "section": ratio.section, "goal": ratio.shown_goal}
             for ratio in RATIOS

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
+from benchmarks.measuring import Figure
+
 
 class Scale(Enum):
     """How much is measured."""
@@ -43,6 +45,6 @@ class Section:
     rows: Sequence[Mapping[str, object]]
     """Every single measurement, raw."""
     tables: Sequence[Table]
-    ratios: Mapping[str, float | None] = field(default_factory=dict)
-    """Flat, by the names of latest.json. None: not measured on this machine; `notes` say why."""
+    ratios: Mapping[str, Figure | float | None] = field(default_factory=dict)
+    """Flat, by the names of latest.json; a figure where rounds have one each. None: not measured; `notes` say why."""
     notes: Sequence[str] = ()

@@ -16,8 +16,8 @@ from benchmarks.measuring import Case
 from benchmarks.peers.h2load import H2LOAD, H2loadCallers
 from benchmarks.peers.h2load import MISSING as NO_H2LOAD
 from benchmarks.peers.pgbench import PGBENCH, open_pgbench
-from benchmarks.peers.pgbouncer import open_pgbouncer
-from benchmarks.peers.program import Program, found
+from benchmarks.peers.pgbouncer import PGBOUNCER, UNPACKED, open_pgbouncer
+from benchmarks.peers.program import Program, found, version
 from benchmarks.stage import CLIENT, DIRECT, FDW, FLOOR, PATHS, Filled
 
 VECS, PROXIED = "vecs", "psycopg, PgBouncer"
@@ -73,6 +73,17 @@ def open_cases(filled: Filled, *, callers: int, light: Sequence[str], notes: lis
                     )
                 )
         yield cases
+
+
+def peer_versions() -> dict[str, str]:
+    """Of the peers that are programs of their own, those that there are."""
+    vecs = "import importlib.metadata as m; print(*(f'{n} {m.version(n)}' for n in ('vecs', 'psycopg2-binary')))"
+    said = {
+        "vecs_version": version([VECS_PYTHON, "-c", vecs]),
+        "h2load_version": version([found(H2LOAD) or H2LOAD, "--version"]),
+        "pgbouncer_version": version([found(PGBOUNCER, UNPACKED / "usr" / "sbin") or PGBOUNCER, "--version"]),
+    }
+    return {name: text for name, text in said.items() if text}
 
 
 def _vecs(filled: Filled, stack: ExitStack, callers: int) -> Case:

@@ -22,6 +22,15 @@ def found(name: str, *elsewhere: Path) -> Path | None:
     return Path(path).resolve() if path else None
 
 
+def version(command: Sequence[str | Path]) -> str:
+    """The first line of what a program says of its version; nothing where there is no such program."""
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, timeout=CALL_TIMEOUT_S, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return said.partition("\n")[0].strip()
+
+
 class Program:
     """Runs one program at a time, and ends it when it is closed."""
 

@@ -162,6 +162,7 @@ def _rounds(
                     "seconds": seconds,
                     "rows_per_s": count / seconds,
                     **{key: value * 1e6 / count for key, value in cpu.items()},
+                    "others_cpu": after.others_since(before),
                 }
             )
         tell(f"ingest, {part}: round {number + 1} of {rounds}")
@@ -202,14 +203,14 @@ def _series(rows: Sequence[Mapping[str, object]], part: str, case: str, key: str
     return [value for _, value in found]
 
 
-def _over(rows: Sequence[Mapping[str, object]], part: str, case: str, peer: str) -> float | None:
+def _over(rows: Sequence[Mapping[str, object]], part: str, case: str, peer: str) -> Figure | None:
     """Rows/s of a case divided by its peer's, round by round; None where the peer was not measured."""
     pairs = zip(_series(rows, part, case, "rows_per_s"), _series(rows, part, peer, "rows_per_s"), strict=False)
     ratios = [value / of_peer for value, of_peer in pairs]
-    return Figure.of(ratios).median if ratios else None
+    return Figure.of(ratios) if ratios else None
 
 
-def _ratios(rows: Sequence[Mapping[str, object]], several: str) -> dict[str, float | None]:
+def _ratios(rows: Sequence[Mapping[str, object]], several: str) -> dict[str, Figure | float | None]:
     """By name; with the index, against the peer that does best."""
     best = max((EXECUTEMANY, several), key=lambda peer: Figure.of(_series(rows, INDEXED, peer, "rows_per_s")).median)
     early, late, _ = _long_memory(rows)
@@ -240,6 +241,7 @@ def _rates(title: str, rows: Sequence[Mapping[str, object]], part: str) -> Table
         title=title,
         header=("way", "rows/s", "sender CPU µs/row", "router CPU µs/row", "PostgreSQL CPU µs/row"),
         rows=cells,
+        note="CPU times are those of making and removing the collection too, rows/s are not.",
     )
 
 

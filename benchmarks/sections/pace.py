@@ -113,8 +113,8 @@ def run(scale: Scale) -> Section:
         rows=[asdict(point) for point in points],
         tables=[_table(points)],
         ratios={
-            "router_cpu_over_floor_paced": _over(points, DIRECT, FLOOR, max(plan.fractions)).median,
-            "router_cpu_over_floor_beside_pod": _over(points, DIRECT, BESIDE, max(plan.fractions)).median,
+            "router_cpu_over_floor_paced": _over(points, DIRECT, FLOOR, max(plan.fractions)),
+            "router_cpu_over_floor_beside_pod": _over(points, DIRECT, BESIDE, max(plan.fractions)),
         },
     )
 

@@ -13,7 +13,7 @@ from benchmarks.closed_loop import ANSWER_TIMEOUT_S
 from benchmarks.data import make_dataset
 from benchmarks.measuring import Case, Figure, Sample, measure, percentiles_ms
 from benchmarks.output import shown, summarize
-from benchmarks.peers.cases import LIGHT, PROXIED, VECS, open_cases
+from benchmarks.peers.cases import LIGHT, PROXIED, VECS, open_cases, peer_versions
 from benchmarks.peers.pgbench import PGBENCH
 from benchmarks.peers.recipe import RECIPE, make_recipe
 from benchmarks.progress import tell
@@ -27,6 +27,8 @@ CALLERS = (1, 8)
 COLLECTION = "bench"
 LEAST_ADDED_MS = 0.01
 """Of PgBouncer to a p50; less is noise, and no ratio to it means anything."""
+EQUAL_RECALL = 0.01
+"""Cases whose recall differs by more do not do the same work, and have no ratio to each other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +84,7 @@ def run(scale: Scale) -> Section:
                 tell(f"round {number + 1} of {plan.rounds}")
             recall[RECIPE] = dataset.recall(found_ids)
         versions = stage.versions()
-    found_ratios = _ratios(samples)
+    found_ratios = _ratios(samples, recall)
     if found_ratios["added_p50_over_pgbouncer"] is None and any(case.name == PROXIED for case in cases):
         notes.append("PgBouncer added nothing to p50 that could be measured in this run, so there is no ratio to it.")
     order = [*(case.name for case in cases), RECIPE]
@@ -93,6 +95,8 @@ def run(scale: Scale) -> Section:
         parameters={
             **asdict(plan),
             **versions,
+            **peer_versions(),
+            "pgbouncer_pool_mode": "session",
             "metric": "cosine",
             "index": "HNSW, m 16, ef_construction 64",
             "ef_search": EF_SEARCH,
@@ -146,15 +150,17 @@ def _recipe_sample(recipe: Child, number: int) -> tuple[Sample, list[str]]:
     return sample, answer["ids"][0]
 
 
-def _ratios(samples: Sequence[Sample]) -> dict[str, float | None]:
-    def median(figure: Figure | None) -> float | None:
-        return None if figure is None else figure.median
+def _ratios(samples: Sequence[Sample], recall: Mapping[str, float]) -> dict[str, Figure | float | None]:
+    def alike(case: str, peer: str) -> bool:
+        """Whether both find the same; the empty handler finds nothing, and the common recipe searches exactly."""
+        free = {FLOOR, LIGHT[FLOOR], RECIPE} & {case, peer}
+        return bool(free) or abs(recall.get(case, 0) - recall.get(peer, 0)) <= EQUAL_RECALL
 
-    def across(measured: rounds.Measure, case: str, peer: str, callers: int) -> float | None:
-        return median(rounds.over(samples, measured, case, peer, callers))
+    def across(measured: rounds.Measure, case: str, peer: str, callers: int) -> Figure | None:
+        return rounds.over(samples, measured, case, peer, callers) if alike(case, peer) else None
 
-    def added(case: str, peer: str) -> float | None:
-        return median(rounds.added(samples, rounds.p50, case, peer, 1))
+    def added(case: str, peer: str) -> Figure | None:
+        return rounds.added(samples, rounds.p50, case, peer, 1) if alike(case, peer) else None
 
     by_podroute, by_pgbouncer = added(CLIENT, BARE), added(PROXIED, BARE)
     return {
@@ -168,8 +174,8 @@ def _ratios(samples: Sequence[Sample]) -> dict[str, float | None]:
         "added_p50_ms_over_psycopg_raw": added(DIRECT, BARE),
         "floor_p50_ms": _p50_ms(samples, FLOOR),
         # Of medians: what PgBouncer adds is little, and within one round may be nothing.
-        "added_p50_over_pgbouncer": by_podroute / by_pgbouncer
-        if by_podroute is not None and by_pgbouncer is not None and by_pgbouncer > LEAST_ADDED_MS
+        "added_p50_over_pgbouncer": by_podroute.median / by_pgbouncer.median
+        if by_podroute is not None and by_pgbouncer is not None and by_pgbouncer.median > LEAST_ADDED_MS
         else None,
         "qps8_over_pgbench": across(rounds.throughput, DIRECT, PGBENCH, 8),
         "fdw_p50_over_direct": across(rounds.p50, FDW, DIRECT, 1),
@@ -177,9 +183,9 @@ def _ratios(samples: Sequence[Sample]) -> dict[str, float | None]:
     }
 
 
-def _p50_ms(samples: Sequence[Sample], case: str) -> float:
+def _p50_ms(samples: Sequence[Sample], case: str) -> Figure:
     """With one caller."""
-    return statistics.median(sample.p50_ms for sample in samples if (sample.case, sample.callers) == (case, 1))
+    return Figure.of([sample.p50_ms for sample in samples if (sample.case, sample.callers) == (case, 1)])
 
 
 def _figures(samples: Sequence[Sample], recall: Mapping[str, float]) -> Table:

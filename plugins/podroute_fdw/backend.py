@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -38,14 +40,23 @@ from podroute_router.postgres.pool import Pool
 from podroute_router.shard_map import ShardMap
 from podroute_router.sql.statements import Relation
 from psycopg import sql
+from psycopg.errors import DatatypeMismatch
 
 from podroute_fdw import exposing, exposure_drift, objects
+from podroute_fdw.agenda import Agenda
 from podroute_fdw.inspection import PREPARE, inspect
 from podroute_fdw.reconcile import reconcile
 from podroute_fdw.watch import server_facts, watch_servers
 
 INSPECTION_SHARE = 0.8
 """The primary has that part of the time for its inspection, so that where it hangs the pods' answers are not lost."""
+
+_log = logging.getLogger(__name__)
+
+MEND_INTERVAL_S = 30.0
+"""Between two comparisons of all foreign tables: one of an earlier version may put its own back each time."""
+MEND_S = 60.0
+"""Bound on one of them."""
 
 LINGER_S = 60.0
 """A session of the primary that waits for a frozen pod keeps its place, so that one pod cannot take all sessions."""
@@ -68,10 +79,13 @@ class FdwBackend:
     def __init__(self, config: Config, primary: Database) -> None:
         self._config = config
         self._primary = primary
-        self._followed: ShardMap | None = None
+        self._newest: ShardMap | None = None
+        self._agenda = Agenda()
         self._exposed: dict[tuple[str, str], Exposed] | None = None
         self._follows = asyncio.Lock()
         self._watch: asyncio.Task[NoReturn] | None = None
+        self._mending: asyncio.Task[None] | None = None
+        self._mended_at = -math.inf
         places = config.limits.fdw_connections_per_pod
         lanes = places // 2
         self._pools = {name: self._open_pool(name, places - lanes) for name in config.pods}
@@ -106,7 +120,14 @@ class FdwBackend:
         mode: UpsertMode = UpsertMode.REPLACE,
     ) -> int:
         """See `backend.Backend`."""
-        return await self._of(collection).upsert(self._relations(collection), records, deadline, mode)
+        try:
+            return await self._of(collection).upsert(self._relations(collection), records, deadline, mode)
+        except Unavailable as error:
+            if isinstance(error.__cause__, DatatypeMismatch) and not self._config.is_on_primary(
+                collection.placement.pod
+            ):
+                self._mend_soon(collection)
+            raise
 
     async def query(self, collection: Collection, query: Query, deadline: Deadline) -> QueryResult:
         """See `backend.Backend`."""
@@ -150,18 +171,13 @@ class FdwBackend:
         return await self._of(collection).explain(self._relations(collection), asked, deadline, analyze=analyze)
 
     async def follow(self, shard_map: ShardMap, deadline: Deadline) -> None:
-        """See `backend.MapFollower`."""
+        """See `backend.MapFollower`.
+
+        A map older than one that another router has followed is passed over. What it has changed is done with the next.
+        """
+        self._newest = shard_map
         async with self._follows:
-            if self._followed is shard_map:
-                return
-            async with self._admin.connection(deadline) as connection:
-                await reconcile(connection, self._config, self._primary, self._followed, shard_map)
-                if self._watch is None:
-                    known = await server_facts(connection, self._access)
-                    for access in self._access.values():
-                        access.forget_plans()
-                    self._watch = asyncio.create_task(watch_servers(self._admin, self._access, known))
-            self._followed = shard_map
+            await self._follow_newest(deadline)
 
     async def inspect(self, shard_map: ShardMap, deadline: Deadline) -> Inspection:
         """See `backend.Inspector`."""
@@ -177,7 +193,7 @@ class FdwBackend:
     async def mend(self, shard_map: ShardMap, deadline: Deadline) -> None:
         """See `backend.Inspector`."""
         async with self._follows, self._admin.connection(deadline) as connection:
-            await reconcile(connection, self._config, self._primary, None, shard_map)
+            await reconcile(connection, self._config, self._primary, Agenda(), shard_map)
 
     async def look_for_exposure(self, exposed: Exposed, deadline: Deadline) -> ExposingFacts:
         """See `backend.Exposer`."""
@@ -246,13 +262,45 @@ class FdwBackend:
 
     async def close(self) -> None:
         """See `backend.Backend`."""
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.gather(self._watch, return_exceptions=True)
+        for task in (self._watch, self._mending):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         for lanes in self._lanes.values():
             await lanes.close()
         for pool in (*self._pools.values(), self._admin):
             await pool.close()
+
+    async def _follow_newest(self, deadline: Deadline) -> None:
+        if self._newest is None or self._agenda.is_done(self._newest):
+            return
+        async with self._admin.connection(deadline) as connection:
+            await reconcile(connection, self._config, self._primary, self._agenda, self._newest)
+            if self._watch is None:
+                known = await server_facts(connection, self._access)
+                for access in self._access.values():
+                    access.forget_plans()
+                self._watch = asyncio.create_task(watch_servers(self._admin, self._access, known))
+
+    def _mend_soon(self, collection: Collection) -> None:
+        """A table has the columns of another version: a router of that version has made it, and others, it seems."""
+        if self._mending is None or self._mending.done():
+            self._mending = asyncio.create_task(self._mend(collection))
+
+    async def _mend(self, collection: Collection) -> None:
+        await asyncio.sleep(self._mended_at + MEND_INTERVAL_S - time.monotonic())
+        self._mended_at = time.monotonic()
+        _log.warning(
+            "the foreign table for upserts of collection %s is one of another version: comparing all of them",
+            collection.name,
+        )
+        try:
+            async with asyncio.timeout(MEND_S), self._follows:
+                self._agenda.begin_anew(first=collection.name)
+                await self._follow_newest(Deadline.after(MEND_S))
+        except Exception as error:  # noqa: BLE001  (what is left is done with the next map, or the next call that fails)
+            trace = None if isinstance(error, PodrouteError) else error
+            _log.warning("comparing the foreign tables failed: %s (%r)", error, error.__cause__, exc_info=trace)
 
     def _open_pool(self, pod: str, size: int) -> Pool:
         facts = {"pod": pod, "path": "fdw"}

@@ -80,8 +80,7 @@ async def make(
     """
     wanted = exposed_objects.table(exposed, connection.vector_schema)
     async with connection.transaction():
-        reached = await begin(connection)
-        if revision is not None and reached > revision:
+        if not await begin(connection, revision):
             return
         await _bring_server(
             connection, exposed_objects.server(config, exposed.collection.placement.pod, primary=primary)
@@ -103,8 +102,7 @@ async def remove(connection: Connection, exposure: Exposure, revision: int | Non
         FailedPrecondition: something rests on the view.
     """
     async with connection.transaction():
-        reached = await begin(connection)
-        if revision is not None and reached > revision:
+        if not await begin(connection, revision):
             return
         await exposed_view.drop(connection, exposure, Kind.PRIMARY)
         for name in await table_names(connection):

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from operator import lt
 from typing import Protocol, TypeVar
+from weakref import ReferenceType, ref
 
 import numpy as np
 
@@ -70,7 +71,8 @@ async def find_collection(maps: MapSource, name: str, deadline: Deadline) -> tup
 class PreparedRoute:
     """Where plain queries of a kind go, as long as the shard map stays what it is."""
 
-    shard_map: ShardMap
+    shard_map: ReferenceType[ShardMap]
+    """Weak: what is prepared outlives thousands of maps."""
     route: Route
     dimension: int
     query: PreparedQuery
@@ -151,11 +153,11 @@ class Engine:
         if prepared is None:
             return None
         route = self._route(found, shard_map, path)
-        return PreparedRoute(shard_map=shard_map, route=route, dimension=found.dimension, query=prepared)
+        return PreparedRoute(shard_map=ref(shard_map), route=route, dimension=found.dimension, query=prepared)
 
     def is_current(self, prepared: PreparedRoute, path: AccessPath) -> bool:
         """True where a search on that path would be prepared the same way again."""
-        if self._maps.current is not prepared.shard_map:
+        if self._maps.current is not prepared.shard_map():
             return False
         return path is not AccessPath.AUTO or prepared.route.path is self._paths(prepared.route.pods[0])[0]
 

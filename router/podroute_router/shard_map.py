@@ -19,7 +19,7 @@ class Change:
     collection: Collection | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class ShardMap:
     """Pods and collections as of one revision. Two maps of one revision are equal. Swapped whole, never edited."""
 

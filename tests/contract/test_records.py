@@ -10,7 +10,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 from podroute_router.domain import Collection, Metric, Query, Record, Selection
-from podroute_router.errors import ResourceExhausted
+from podroute_router.errors import PodrouteError, ResourceExhausted
 from podroute_router.filters import Comparison, Negated, Operator
 from podroute_router.metadata import MAX_BYTES
 
@@ -125,6 +125,21 @@ async def test_a_large_upsert_is_one_write(harness: Harness, collection: Collect
     assert await harness.backend.upsert(collection, records, harness.deadline()) == 2500
     assert await harness.backend.upsert(collection, records, harness.deadline()) == 2500
     assert await count(harness, collection) == 2500
+
+
+async def test_an_upsert_in_several_statements_is_one_transaction(
+    harness: Harness, collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("podroute_router.postgres.access.TEXT_COMPONENTS", 7 * collection.dimension)
+    records = make_records(30)
+    ids = [record.id for record in records]
+    assert await harness.backend.upsert(collection, records, harness.deadline()) == 30
+    check_records(await fetch(harness, collection, ids), records)
+    changed = make_records(20, metadata='{"new": true}')
+    broken = Record(id="zz", vector=records[0].vector, metadata="no JSON")  # in the last of them
+    with pytest.raises((PodrouteError, ValueError)):
+        await harness.backend.upsert(collection, [*changed, broken], harness.deadline())
+    check_records(await fetch(harness, collection, ids), records)
 
 
 async def test_concurrent_writers_of_one_record_all_succeed(harness: Harness, collection: Collection) -> None:

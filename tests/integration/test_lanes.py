@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import struct
 import time
 from collections.abc import AsyncIterator
@@ -10,14 +11,16 @@ from contextlib import asynccontextmanager
 
 import psycopg
 import pytest
+import uvloop
 from podroute_router.config import Database
 from podroute_router.domain import Deadline
 from podroute_router.embedded import Cluster
 from podroute_router.errors import DeadlineExceeded
 from podroute_router.postgres.connection import PREPARED_MAX
-from podroute_router.postgres.lane import Answer
-from podroute_router.postgres.lanes import Lanes, NoLane
+from podroute_router.postgres.lanes import DEPTH_MAX, Lanes, NoLane
+from podroute_router.postgres.pace import SHORT_S
 from podroute_router.postgres.pool import Pool
+from psycopg.pq.abc import PGresult
 
 NUMBER = "select $1::int4, pg_backend_pid()"
 
@@ -38,7 +41,7 @@ def int4(number: int) -> bytes:
     return struct.pack(">i", number)
 
 
-async def answered(opened: Lanes, statement: str, value: bytes, seconds: float = 10.0) -> Answer:
+async def answered(opened: Lanes, statement: str, value: bytes, seconds: float = 10.0) -> PGresult:
     """Reads again where there was no lane, as a caller would take another way."""
     deadline = Deadline.after(seconds)
     while True:
@@ -52,7 +55,7 @@ async def answered(opened: Lanes, statement: str, value: bytes, seconds: float =
 
 async def read(opened: Lanes, statement: str, number: int, seconds: float = 10.0) -> tuple[int, int]:
     answer = await answered(opened, statement, int4(number), seconds)
-    value, pid = (answer.result.get_value(0, column) for column in (0, 1))
+    value, pid = (answer.get_value(0, column) for column in (0, 1))
     return struct.unpack(">i", value or b"")[0], struct.unpack(">i", pid or b"")[0]
 
 
@@ -72,22 +75,99 @@ async def test_large_requests_and_answers_go_through_in_pieces(cluster: Cluster)
     async with lanes(cluster, size=1) as opened:
         text = b"x" * 3_000_000
         answers = await asyncio.gather(*(answered(opened, "select $1::text", text, 20) for _ in range(8)))
-        assert [answer.result.get_value(0, 0) for answer in answers] == [text] * 8
+        assert [answer.get_value(0, 0) for answer in answers] == [text] * 8
 
 
 async def test_an_error_is_its_own_callers_only(cluster: Cluster) -> None:
     async with lanes(cluster, size=1) as opened:
+        await read(opened, NUMBER, 0)
         failing = {0: "select $1::int4 / 0, 1", 5: "nonsense"}
-        statements = [failing.get(i % 15, failing[0] if i % 3 == 0 else NUMBER) for i in range(60)]
-        calls = [read(opened, statement, i) for i, statement in enumerate(statements)]
+        statements = [failing.get(i % 15, failing[0] if i % 3 == 0 else NUMBER) for i in range(DEPTH_MAX)]
+        calls = [opened.read(statement, (int4(i),), Deadline.after(10)) for i, statement in enumerate(statements)]
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
         for i, outcome in enumerate(outcomes):
             if statements[i] == NUMBER:
-                assert isinstance(outcome, tuple)
-                assert outcome[0] == i
+                assert not isinstance(outcome, BaseException)
+                assert outcome.get_value(0, 0) == int4(i)
             else:
-                assert isinstance(outcome, Exception)
+                assert isinstance(outcome, NoLane), "whoever takes the other way meets the error, and tells it"
+        assert not opened.pace.is_short(failing[0])
         assert (await read(opened, NUMBER, 7))[0] == 7
+
+
+async def test_statements_that_fail_leave_nothing_prepared(cluster: Cluster) -> None:
+    kept = "select count(*)::int4, $1::int4 from pg_prepared_statements"
+    async with lanes(cluster, size=1) as opened:
+        await read(opened, NUMBER, 0)
+        for i in range(40):
+            with pytest.raises(NoLane):
+                await opened.read(f"select $1::int4 / 0, {i % 2}", (int4(i),), Deadline.after(10))
+        assert (await read(opened, kept, 0))[0] == 2, "the first one and this one"
+
+
+async def test_a_lane_takes_no_more_than_it_can_answer_soon(cluster: Cluster) -> None:
+    slow = "select $1::int4, 1 from pg_sleep(0.01)"
+    async with lanes(cluster, size=1) as opened:
+        await read(opened, NUMBER, 0)
+        calls = [opened.read(slow, (int4(i),), Deadline.after(0.1)) for i in range(3 * DEPTH_MAX)]
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert sum(isinstance(outcome, NoLane) for outcome in outcomes) == 2 * DEPTH_MAX
+        assert any(isinstance(outcome, DeadlineExceeded) for outcome in outcomes)
+        began = time.perf_counter()
+        await read(opened, NUMBER, 1)
+        assert time.perf_counter() - began < 1.0, "what was given up is run before it, and is not much"
+
+
+async def test_what_a_statement_took_counts_where_its_callers_gave_up_too(cluster: Cluster) -> None:
+    slow = "select $1::int4, 1 from pg_sleep(0.1)"
+    async with lanes(cluster, size=1) as opened:
+        await read(opened, NUMBER, 0)
+        opened.pace.took(slow, SHORT_S * 0.99)
+        with pytest.raises(DeadlineExceeded):
+            await opened.read(slow, (int4(1),), Deadline.after(0.04))
+        assert opened.pace.is_short(slow)
+        await read(opened, NUMBER, 1)
+        assert not opened.pace.is_short(slow)
+
+
+def test_a_router_that_stood_still_reads_what_has_come_meanwhile(cluster: Cluster) -> None:
+    uvloop.run(_stand_still(cluster))  # which looks at its timers before it reads
+
+
+async def _stand_still(cluster: Cluster) -> None:
+    ours, others = socket.socketpair()
+    with ours, others:
+        await _read_over_a_pause(cluster, ours, others)
+
+
+async def _read_over_a_pause(cluster: Cluster, ours: socket.socket, others: socket.socket) -> None:
+    async with lanes(cluster, size=1) as opened:
+        _, pid = await read(opened, NUMBER, 0)
+        slow = "select $1::int4, pg_backend_pid() from pg_sleep(0.05)"
+        calls = [asyncio.create_task(opened.read(slow, (int4(i),), Deadline.after(10))) for i in range(4)]
+        await asyncio.sleep(0.06)
+        loop = asyncio.get_running_loop()
+
+        def stand_still() -> None:  # as it may over a large request
+            loop.remove_reader(ours)
+            time.sleep(0.5)
+
+        loop.add_reader(ours, stand_still)
+        others.send(b"x")
+        assert [answer.get_value(0, 0) for answer in await asyncio.gather(*calls)] == [int4(i) for i in range(4)]
+        assert (await read(opened, NUMBER, 0))[1] == pid
+
+
+async def test_closing_waits_for_no_server(cluster: Cluster) -> None:
+    async with lanes(cluster, size=1) as opened:
+        await read(opened, NUMBER, 0)
+        busy = asyncio.create_task(opened.read("select $1::int4, 1 from pg_sleep(30)", (int4(1),), Deadline.after(20)))
+        await asyncio.sleep(0.05)
+        began = time.perf_counter()
+        await opened.close()
+        assert time.perf_counter() - began < 1.0
+        with pytest.raises(NoLane):
+            await busy
 
 
 async def test_a_read_whose_connection_is_closed_can_be_sent_again(cluster: Cluster) -> None:

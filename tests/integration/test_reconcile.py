@@ -14,6 +14,7 @@ import numpy as np
 import psycopg
 import pytest
 import pytest_asyncio
+from podroute_fdw import backend as backend_module
 from podroute_fdw import comparison, reconcile
 from podroute_fdw.backend import FdwBackend
 from podroute_pgvector.backend import PgvectorBackend
@@ -97,17 +98,29 @@ def followed(primary: Primary) -> int:
     return int(revision)
 
 
+def several(name: str, number: int) -> list[Collection]:
+    """Collections in the map only: foreign tables of theirs can be made, and not used."""
+    return [
+        Collection(name=each, dimension=3, metric=Metric.L2, placement=Placement(pod="beta", schema="vecs", table=each))
+        for each in (f"{name}_{n}" for n in range(number))
+    ]
+
+
+def tables_of(*collections: Collection) -> set[str]:
+    return {name for each in collections for name in (each.name, f"{each.name}:upsert")}
+
+
+CONTROLS = {"alpha:control", "beta:control"}
 RECORD = Record(id="a", vector=np.ones(3, dtype=np.float32))
 
 
 async def test_objects_come_and_go_with_the_map(primary: Primary, store: PgvectorBackend) -> None:
     async with fdw(primary.config) as backend, collection(store) as a, collection(store, "beta") as b:
         await backend.follow(shard_map(1, a), deadline())
-        controls = {"alpha:control", "beta:control"}
-        assert primary.foreign_tables().keys() == {a.name, f"{a.name}:upsert"} | controls
+        assert primary.foreign_tables().keys() == {a.name, f"{a.name}:upsert"} | CONTROLS
         assert await backend.upsert(a, [RECORD], deadline()) == 1
         await backend.follow(shard_map(2, b), deadline())
-        assert primary.foreign_tables().keys() == {b.name, f"{b.name}:upsert"} | controls
+        assert primary.foreign_tables().keys() == {b.name, f"{b.name}:upsert"} | CONTROLS
         with pytest.raises(Unavailable) as gone:
             await backend.count(a, None, deadline())
         assert gone.value.reason == "TABLE_MISSING"
@@ -163,31 +176,27 @@ async def test_many_collections_are_readied_in_parts_and_an_older_map_takes_no_p
     monkeypatch.setattr(reconcile, "TABLES_A_TRANSACTION", 5)
     monkeypatch.setattr(reconcile, "TABLES_A_MESSAGE", 2)
     monkeypatch.setattr(comparison, "ROWS_AT_A_TIME", 3)
-    many = [
-        Collection(name=name, dimension=3, metric=Metric.L2, placement=Placement(pod="beta", schema="vecs", table=name))
-        for name in (f"many_{n}" for n in range(7))
-    ]
-    controls = {"alpha:control", "beta:control"}
-    tables = {each.name: {each.name, f"{each.name}:upsert"} for each in many}
+    many = several("many", 7)
+    first = tables_of(many[0])
     taken = f'create table podroute_fdw."{many[-1].name}:upsert" ()'
     async with fdw(primary.config) as backend:
         primary.admin.execute(taken.encode())  # what must not be in the way of the last is
         with pytest.raises(PodrouteError):
             await backend.follow(shard_map(3, *many), deadline())
-        assert tables["many_0"] < primary.foreign_tables().keys(), "what was made before stays"
+        assert first < primary.foreign_tables().keys(), "what was made before stays"
         async with fdw(primary.config) as older:
             await older.follow(shard_map(2, *many[2:]), deadline())
-        assert tables["many_0"] < primary.foreign_tables().keys()
+        assert first < primary.foreign_tables().keys()
         primary.admin.execute(f'drop table podroute_fdw."{many[-1].name}:upsert"'.encode())
         await backend.follow(shard_map(3, *many), deadline())
-        assert primary.foreign_tables().keys() == controls.union(*tables.values())
+        assert primary.foreign_tables().keys() == CONTROLS | tables_of(*many)
         assert followed(primary) == 3
         before = primary.foreign_tables()
         await backend.follow(shard_map(4, *many[:1], *many[5:]), deadline())
         assert primary.foreign_tables().items() <= before.items()
     async with fdw(primary.config) as started_anew:
         await started_anew.follow(shard_map(5, *many[:1]), deadline())
-    assert primary.foreign_tables().keys() == controls | tables["many_0"]
+    assert primary.foreign_tables().keys() == CONTROLS | first
 
 
 async def test_a_change_of_one_collection_looks_at_no_other(primary: Primary, store: PgvectorBackend) -> None:
@@ -334,22 +343,42 @@ def set_password(cluster: Cluster, password: str) -> None:
             admin.execute(f"alter role podroute password '{secret}'".encode())
 
 
-async def test_an_upsert_table_of_an_earlier_version_is_made_anew(primary: Primary, store: PgvectorBackend) -> None:
-    async with collection(store) as a, fdw(primary.config) as backend:
-        await backend.follow(shard_map(1, a), deadline())
+def put_back_old_upsert_table(primary: Primary, made: Collection) -> int:
+    """The collection's foreign table for upserts as 0.1.0 made it; its object id."""
+    upserts = f'podroute_fdw."{made.name}:upsert"'
+    primary.admin.execute(
+        f"drop foreign table {upserts}; create foreign table {upserts} (id text not null, vec vector(3) not null, "
+        f"metadata jsonb not null) server podroute_{made.placement.pod} "
+        f"options (schema_name 'podroute', table_name '{made.name}')".encode()
+    )
+    primary.admin.execute(f"alter foreign table {upserts} owner to podroute_owner".encode())
+    return primary.foreign_tables()[f"{made.name}:upsert"]
+
+
+async def refused(backend: FdwBackend, made: Collection) -> None:
+    with pytest.raises(Unavailable) as stale:
+        await backend.upsert(made, [RECORD], deadline())
+    assert stale.value.reason == "STALE_PLAN"
+
+
+async def seconds_until_served(backend: FdwBackend, made: Collection) -> float:
+    began = time.monotonic()
+    while time.monotonic() < began + 10:
+        with suppress(Unavailable):
+            assert await backend.upsert(made, [RECORD], deadline()) == 1
+            return time.monotonic() - began
+        await asyncio.sleep(0.02)
+    raise AssertionError("not served within 10 s")
+
+
+async def test_an_upsert_table_of_an_earlier_version_is_made_anew_at_the_start(
+    primary: Primary, store: PgvectorBackend
+) -> None:
+    async with collection(store) as a:
+        async with fdw(primary.config) as backend:
+            await backend.follow(shard_map(1, a), deadline())
         wanted = primary.foreign_tables()
-        upserts = f'podroute_fdw."{a.name}:upsert"'
-        # As 0.1.0 made it.
-        primary.admin.execute(
-            f"drop foreign table {upserts}; create foreign table {upserts} (id text not null, vec vector(3) not null, "
-            "metadata jsonb not null) server podroute_alpha "
-            f"options (schema_name 'podroute', table_name '{a.name}')".encode()
-        )
-        primary.admin.execute(f"alter foreign table {upserts} owner to podroute_owner".encode())
-        old = primary.foreign_tables()[f"{a.name}:upsert"]
-        with pytest.raises(Unavailable) as stale:
-            await backend.upsert(a, [RECORD], deadline())
-        assert stale.value.reason == "STALE_PLAN"
+        old = put_back_old_upsert_table(primary, a)
         async with fdw(primary.config) as started_anew:
             await started_anew.follow(shard_map(1, a), deadline())
             after = primary.foreign_tables()
@@ -358,3 +387,134 @@ async def test_an_upsert_table_of_an_earlier_version_is_made_anew(primary: Prima
             assert after[a.name] == wanted[a.name]
             assert await started_anew.upsert(a, [RECORD], deadline()) == 1
             assert await started_anew.count(a, None, deadline()) == 1
+
+
+async def test_upsert_tables_of_an_earlier_version_are_made_anew_by_a_running_router_that_meets_one(
+    primary: Primary, store: PgvectorBackend
+) -> None:
+    async with collection(store) as a, collection(store, "beta") as b, fdw(primary.config) as backend:
+        await backend.follow(shard_map(1, a, b), deadline())
+        right = primary.foreign_tables()
+        for each in (a, b):
+            put_back_old_upsert_table(primary, each)
+        await refused(backend, b)
+        assert await seconds_until_served(backend, b) < 5
+        await backend.follow(shard_map(2, a, b), deadline())  # after what is under way
+        assert await backend.upsert(a, [RECORD], deadline()) == 1, "the others were compared too"
+        after = primary.foreign_tables()
+        assert {after[name] == right[name] for name in (a.name, b.name)} == {True}
+
+
+async def test_tables_that_an_earlier_version_puts_back_again_are_made_anew_now_and_then_only(
+    primary: Primary, store: PgvectorBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend_module, "MEND_INTERVAL_S", 1.5)
+    async with collection(store) as a, fdw(primary.config) as backend:
+        await backend.follow(shard_map(1, a), deadline())
+        put_back_old_upsert_table(primary, a)
+        await refused(backend, a)
+        began = time.monotonic()
+        assert await seconds_until_served(backend, a) < 1
+        old = put_back_old_upsert_table(primary, a)
+        await refused(backend, a)
+        await asyncio.sleep(max(0, began + 1 - time.monotonic()))
+        assert primary.foreign_tables()[f"{a.name}:upsert"] == old
+        assert await seconds_until_served(backend, a) < 5
+
+
+async def test_a_change_passed_over_for_a_newer_map_of_another_router_is_made_with_the_next(
+    primary: Primary, store: PgvectorBackend
+) -> None:
+    """That router may have had no address for the pod in question."""
+    alpha_only = primary.config.model_copy(update={"pods": {"alpha": primary.config.pods["alpha"]}})
+    async with (
+        collection(store) as a,
+        collection(store, "beta") as b,
+        fdw(primary.config) as backend,
+        fdw(alpha_only) as other,
+    ):
+        await backend.follow(shard_map(3), deadline())
+        fourth = shard_map(4, b)
+        fifth = fourth.changed(5, fourth.pods, [Change(a.name, a)])
+        await other.follow(fifth, deadline())
+        await backend.follow(fourth, deadline())
+        assert b.name not in primary.foreign_tables()
+        await backend.follow(fifth, deadline())
+        assert await backend.upsert(b, [RECORD], deadline()) == 1
+        assert await backend.count(b, None, deadline()) == 1
+
+
+async def test_a_start_from_a_map_behind_that_of_others_compares_everything_with_the_next(
+    primary: Primary, store: PgvectorBackend
+) -> None:
+    async with collection(store) as a:
+        fourth = shard_map(4, a)
+        fifth = fourth.changed(5, fourth.pods, [])
+        async with fdw(primary.config) as other:
+            await other.follow(fifth, deadline())
+        wanted = primary.server_options("alpha")
+        primary.admin.execute("alter server podroute_alpha options (set port '1')")
+        primary.admin.execute(f'drop foreign table podroute_fdw."{a.name}:upsert"'.encode())
+        primary.admin.execute('create foreign table podroute_fdw."gone:upsert" () server podroute_alpha')
+        primary.admin.execute('alter foreign table podroute_fdw."gone:upsert" owner to podroute_owner')
+        async with fdw(primary.config) as started_anew:
+            await started_anew.follow(fourth, deadline())
+            assert f"{a.name}:upsert" not in primary.foreign_tables()
+            await started_anew.follow(fifth, deadline())
+            assert primary.server_options("alpha") == wanted
+            assert await started_anew.upsert(a, [RECORD], deadline()) == 1
+            assert "gone:upsert" not in primary.foreign_tables()
+
+
+async def test_work_cut_short_by_another_routers_newer_map_goes_on_with_that_where_it_ended(
+    primary: Primary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither lost nor begun from its start: else other routers' changes could keep a start from ever ending."""
+    monkeypatch.setattr(reconcile, "TABLES_A_TRANSACTION", 4)
+    many = several("cut", 6)
+    # The next part of the work meets a newer revision: another router's, that had its turn in between.
+    primary.admin.execute("""
+        create function public.cut() returns event_trigger language plpgsql as $$ begin
+            if exists (select from pg_event_trigger_ddl_commands() where object_identity like '%cut_1:upsert%') then
+                update podroute_fdw."followed:revision" set revision = 6;
+            end if;
+        end $$
+    """)
+    primary.admin.execute("create event trigger cut on ddl_command_end execute function public.cut()")
+    fifth = shard_map(5, *many)
+    sixth = fifth.changed(6, fifth.pods, [])
+    async with fdw(primary.config) as backend:
+        await backend.follow(fifth, deadline())
+        made = primary.foreign_tables().keys()
+        assert made > tables_of(*many[:2])
+        assert made.isdisjoint(tables_of(many[5]))
+        primary.admin.execute("drop event trigger cut")
+        primary.admin.execute('drop foreign table podroute_fdw."cut_0"')
+        await backend.follow(sixth, deadline())
+        assert primary.foreign_tables().keys() == CONTROLS | tables_of(*many) - {"cut_0"}
+
+
+async def test_what_a_killed_router_left_half_made_the_others_make_whole(
+    primary: Primary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The revision stands from the first part of the work on, and keeps nobody from going through all of it."""
+    monkeypatch.setattr(reconcile, "TABLES_A_TRANSACTION", 4)
+    many = several("half", 6)
+    running_map = shard_map(2)
+    newest = running_map.changed(3, running_map.pods, [Change(each.name, each) for each in many])
+    async with fdw(primary.config) as running:
+        await running.follow(running_map, deadline())
+        in_the_way = 'podroute_fdw."half_3:upsert"'
+        primary.admin.execute(f"create table {in_the_way} ()".encode())
+        async with fdw(primary.config) as killed:
+            with pytest.raises(PodrouteError):
+                await killed.follow(newest, deadline())
+        primary.admin.execute(f"drop table {in_the_way}".encode())
+        assert followed(primary) == 3
+        assert tables_of(many[0]) < primary.foreign_tables().keys() < CONTROLS | tables_of(*many)
+        await running.follow(newest, deadline())
+        assert primary.foreign_tables().keys() == CONTROLS | tables_of(*many)
+    primary.admin.execute('drop foreign table podroute_fdw."half_5"')
+    async with fdw(primary.config) as started_anew:
+        await started_anew.follow(newest, deadline())
+        assert primary.foreign_tables().keys() == CONTROLS | tables_of(*many)

@@ -7,6 +7,7 @@ import math
 import re
 import sys
 import time
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,13 +17,14 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as runner
-from benchmarks import report, results, rounds
+from benchmarks import report, results, rounds, stage
 from benchmarks.children import ROOT
 from benchmarks.closed_loop import Window
 from benchmarks.data import make_dataset, record_id
 from benchmarks.goals import RATIOS
-from benchmarks.measuring import Figure, Sample, percentiles_ms
+from benchmarks.measuring import ATTEMPTS, Figure, Sample, least_disturbed, percentiles_ms
 from benchmarks.open_loop import Schedule, follow
+from benchmarks.peers import cases
 from benchmarks.section import Scale, Section, Table
 
 
@@ -117,6 +119,30 @@ def test_there_is_no_ratio_to_a_peer_that_was_not_measured() -> None:
     samples = [sample("a", 0, 2), sample("b", 0, 1, cpu_us=None)]
     assert rounds.over(samples, rounds.p50, "a", "gone", 1) is None
     assert rounds.over(samples, rounds.cpu, "a", "b", 1) is None
+
+
+def test_a_disturbed_measurement_is_taken_again_and_the_least_disturbed_counts() -> None:
+    def taken(*shares: float) -> tuple[float | None, int]:
+        left = [replace(sample("a", 0, 1), others_cpu=share) for share in shares]
+        return least_disturbed(lambda: left.pop(0)).others_cpu, len(shares) - len(left)
+
+    assert taken(0.02, 0.9) == (0.02, 1)
+    assert taken(0.5, 0.03, 0.9) == (0.03, 2)
+    assert taken(0.5, 0.2, 0.4, 0.0) == (0.2, ATTEMPTS)
+
+
+def test_cases_of_unequal_recall_have_no_ratio_to_each_other() -> None:
+    query = import_module("benchmarks.sections.query")
+    samples = [sample(case, 0, 2) for case in (stage.FLOOR, stage.CLIENT, stage.DIRECT, stage.BARE, cases.VECS)]
+    recall = dict.fromkeys((stage.CLIENT, stage.DIRECT, stage.BARE, cases.VECS), 0.9)
+    assert query._ratios(samples, recall)["p50_over_vecs"] == Figure.of([1.0])
+    assert query._ratios(samples, recall | {cases.VECS: 0.8})["p50_over_vecs"] is None
+
+
+def test_a_goal_within_the_spread_is_said_to_be() -> None:
+    ratio = next(ratio for ratio in RATIOS if ratio.shown_goal == "≤ 2")
+    assert [ratio.verdict(1.9, spread) for spread in (None, 0.01, 0.2)] == ["met", "met", "met, within the spread"]
+    assert ratio.verdict(2.1, 0.2) == "**missed**, within the spread"
 
 
 def test_true_neighbours_do_not_depend_on_the_chunks(monkeypatch: pytest.MonkeyPatch) -> None:

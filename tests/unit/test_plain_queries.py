@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 from collections.abc import AsyncIterator
 from types import MappingProxyType
 
@@ -129,6 +131,22 @@ async def test_parameters_that_say_nothing_are_none(setup: Setup) -> None:
 async def test_one_that_differs_in_anything_else_is_not(setup: Setup, other: dict[str, object]) -> None:
     await setup.learn(request(7, 7))
     assert await setup.answer(request(7, 7, **other)) is None
+
+
+async def test_no_limit_is_another_thing_than_any(setup: Setup) -> None:
+    without = vector_service_pb2.QueryRequest(collection="docs", vector=record_pb2.Vector(values=(7, 7)))
+    await setup.learn(without)
+    assert len(ids(await setup.answer(without))) == 10
+    assert await setup.answer(request(7, 7, limit=-1)) is None
+
+
+async def test_what_was_learnt_keeps_no_map_alive(setup: Setup) -> None:
+    await setup.learn(request(7, 7))
+    old = weakref.ref(setup.maps.current)
+    await setup.make(2, "others")
+    gc.collect()
+    assert old() is None
+    assert ids(await setup.answer(request(7, 7))) == ["r7", "r6", "r8"]
 
 
 async def test_the_neighbours_of_a_record_are_not_its_business(setup: Setup) -> None:

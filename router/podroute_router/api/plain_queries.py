@@ -26,8 +26,8 @@ KNOWN_MAX: Final = 10_000
 
 _NO_VECTOR: Final = np.empty(0, dtype=np.float32)
 
-Kind = tuple[str, int, int, int, bool]
-"""Collection, path, limit, metric and whether metadata is asked for, as they stand in the request."""
+Kind = tuple[str, int, int | None, int, bool]
+"""Collection, path, limit where it is given, metric and whether metadata is asked for, as they stand in the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def _kind(request: vector_service_pb2.QueryRequest) -> Kind | None:
         return None
     if has("params") and request.params.ByteSize():
         return None
-    limit = request.limit if has("limit") else -1
+    limit = request.limit if has("limit") else None
     return request.collection, request.path, limit, request.metric, request.include_metadata
 
 

@@ -29,7 +29,7 @@ from podroute_router.domain import (
 )
 from podroute_router.filters import Filter
 from podroute_router.names import check_id_bytes
-from podroute_router.postgres.arrays import set_element_type, text_array, vector_array
+from podroute_router.postgres.arrays import Encoded, set_element_type, text_array, vector_array
 from podroute_router.postgres.asked import counting, deletion, searching, selection_parameters
 from podroute_router.postgres.connection import Connection, Row
 from podroute_router.postgres.explaining import explain
@@ -60,6 +60,9 @@ LATENCY_SETTINGS = {
 
 LANE_LIMIT = 100
 """Largest `limit` of a query that goes over a lane."""
+
+TEXT_COMPONENTS = 256 * 1024
+"""Of the vectors that are written as text at a time, 4 MiB: libpq copies a statement whole."""
 
 _ANSWER_MARGIN_S = 0.05
 """Left of a deadline for the answer, after an exact pass."""
@@ -116,19 +119,22 @@ class TableAccess:
         ordered = sorted(records, key=lambda record: record.id)
         if mode is not UpsertMode.REPLACE:
             return await self._upsert_some(relations, ordered, mode, deadline)
-        ids = text_array([record.id for record in ordered])
-        metadata = text_array([record.metadata for record in ordered])
-        encode = vector_text_array if relations.upsert_as_text else vector_array
-        vectors = await encode([record.vector for record in ordered])
+        as_text = relations.upsert_as_text
+        first, *others = _parts(ordered) if as_text else [ordered]
+        encoded = await _encode(first, as_text=as_text)
 
         async def attempt() -> int:
             async with self._pool.connection(deadline, writes=True) as connection:
-                statement = statements.upsert(
-                    relations.upsert, connection.vector_schema, as_text=relations.upsert_as_text
-                )
-                if not relations.upsert_as_text:
-                    set_element_type(vectors, connection.adapters.types.get_oid("vector"))
-                return await write(connection, statement, (ids, vectors, metadata))
+                statement = statements.upsert(relations.upsert, connection.vector_schema, as_text=as_text)
+                if not as_text:
+                    set_element_type(encoded[1], connection.adapters.types.get_oid("vector"))
+                if not others:
+                    return await write(connection, statement, encoded)
+                async with connection.transaction():
+                    count = await write(connection, statement, encoded)
+                    for part in others:
+                        count += await write(connection, statement, await _encode(part, as_text=as_text))
+                    return count
 
         return await until_no_conflict(attempt, deadline)
 
@@ -319,4 +325,20 @@ def _match(row: Row, query: Query) -> Match:
         distance=row[1],
         metadata=row[2] if query.include_metadata else None,
         vector=row[-1].to_numpy() if query.include_vector else None,
+    )
+
+
+def _parts(records: Sequence[Record]) -> list[Sequence[Record]]:
+    """As many as are written as text at a time."""
+    size = max(1, TEXT_COMPONENTS // len(records[0].vector))
+    return [records[start : start + size] for start in range(0, len(records), size)]
+
+
+async def _encode(records: Sequence[Record], *, as_text: bool) -> tuple[Encoded, Encoded, Encoded]:
+    """Ids, vectors and metadata as parameters."""
+    encode = vector_text_array if as_text else vector_array
+    return (
+        text_array([record.id for record in records]),
+        await encode([record.vector for record in records]),
+        text_array([record.metadata for record in records]),
     )

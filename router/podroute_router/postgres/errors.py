@@ -79,7 +79,7 @@ def translate(error: psycopg.Error, facts: Mapping[str, object], *, writes: bool
         return Aborted("WRITE_CONFLICT", "lost against concurrent writes", facts=facts, retry_after_s=RETRY_AFTER_S)
     if state == "57014":
         return DeadlineExceeded("STATEMENT_TIMEOUT", "the database ended the statement", facts=facts)
-    if state in ("0A000", "42804"):  # the latter: a foreign table of an earlier version, which is being made anew
+    if state in ("0A000", "42804"):  # the latter: a foreign table of another version, which the FDW backend makes anew
         return Unavailable(
             "STALE_PLAN", "the collection's table has changed its layout", facts=facts, retry_after_s=RETRY_AFTER_S
         )

@@ -17,6 +17,7 @@ from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGresult
 
 from podroute_router.postgres.connection import PREPARED_MAX, Connection
+from podroute_router.postgres.pace import Pace
 
 STALL_S = 0.25
 """A lane whose first statement gets no answer for so long is left, where others wait behind it."""
@@ -29,17 +30,9 @@ class LaneLost(Exception):
     """The connection was closed before the answer. A read can be sent again elsewhere."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a statement gave, and how long the server took, in seconds, once its turn had come."""
-
-    result: PGresult
-    seconds: float
-
-
 @dataclass(slots=True, eq=False)
 class _Sent:
-    answer: asyncio.Future[Answer]
+    answer: asyncio.Future[PGresult]
     statement: str
     until: float
     result: PGresult | None = None
@@ -50,25 +43,26 @@ class Lane:
 
     Args:
         connection: an idle one; it is the lane's own from now on.
+        pace: is told how long each statement took, and which took so long that the lane is left.
         on_close: called once, when the lane takes no more statements.
-        on_stall: called with a statement that took so long that the lane is left.
     """
 
-    def __init__(
-        self, connection: Connection, *, on_close: Callable[[Lane], None], on_stall: Callable[[str], None]
-    ) -> None:
+    def __init__(self, connection: Connection, *, pace: Pace, on_close: Callable[[Lane], None]) -> None:
         self.connection = connection
         self._pgconn = connection.pgconn
+        self._pace = pace
         self._on_close = on_close
-        self._on_stall = on_stall
         self._loop = asyncio.get_running_loop()
         self._socket = self._pgconn.socket
         self._sent: deque[_Sent] = deque()
         self._names: OrderedDict[str, bytes] = OrderedDict()
         """Of the statements that are prepared, the one used longest ago first."""
         self._named = 0
+        self._unused: list[bytes] = []
+        """Names of statements that failed; the server closes them before the next one."""
         self._turn_began = 0.0
         self._is_ticking = False
+        self._tick_due = 0.0
         self._is_writing = False
         self._is_open = True
         self._pgconn.enter_pipeline_mode()
@@ -79,7 +73,7 @@ class Lane:
         """How many statements wait for their answers."""
         return len(self._sent)
 
-    def send(self, statement: str, values: Sequence[bytes | None], until: float) -> asyncio.Future[Answer]:
+    def send(self, statement: str, values: Sequence[bytes | None], until: float) -> asyncio.Future[PGresult]:
         """Sends a statement with binary parameters.
 
         The future may be cancelled. It fails with LaneLost, or with TimeoutError at most `TICK_S` after `until`.
@@ -89,15 +83,14 @@ class Lane:
             values: of the placeholders, in PostgreSQL's binary format.
             until: when to give up, on the monotonic clock.
         """
-        answer: asyncio.Future[Answer] = self._loop.create_future()
+        answer: asyncio.Future[PGresult] = self._loop.create_future()
         if not self._is_open:
             answer.set_exception(LaneLost())
             return answer
         if not self._sent:
             self._turn_began = time.monotonic()
         if not self._is_ticking:
-            self._is_ticking = True
-            self._loop.call_later(TICK_S, self._tick)
+            self._await_tick()
         self._sent.append(_Sent(answer, statement, until))
         try:
             name = self._prepared(statement)
@@ -132,6 +125,8 @@ class Lane:
         if len(self._names) >= PREPARED_MAX:
             _, oldest = self._names.popitem(last=False)
             self._pgconn.send_close_prepared(oldest)
+        while self._unused:
+            self._pgconn.send_close_prepared(self._unused.pop())
         self._named += 1
         name = self._names[statement] = b"lane_%d" % self._named
         self._pgconn.send_prepare(name, statement.encode())
@@ -141,21 +136,26 @@ class Lane:
         """Callers whose time has run out are told.
 
         Where nothing moves the lane is left: those behind the first statement are sent again elsewhere, and so is the
-        first itself, if its caller still waits.
+        first itself, if its caller still waits. Where it is the router that did not move, answers may lie unread.
         """
         self._is_ticking = False
         now, has_given_up = time.monotonic(), False
+        is_late = now - self._tick_due > TICK_S
         for sent in self._sent:
             if not sent.answer.done() and sent.until <= now:
                 sent.answer.set_exception(TimeoutError())
             has_given_up = has_given_up or sent.answer.done()
         is_needed = has_given_up or len(self._sent) > 1
-        if self._sent and is_needed and now - self._turn_began > STALL_S:
-            self._on_stall(self._sent[0].statement)
+        if self._sent and is_needed and not is_late and now - self._turn_began > STALL_S:
+            self._pace.stalled(self._sent[0].statement)
             self.close()
         elif self._sent:
-            self._is_ticking = True
-            self._loop.call_later(TICK_S, self._tick)
+            self._await_tick()
+
+    def _await_tick(self) -> None:
+        self._is_ticking = True
+        self._tick_due = time.monotonic() + TICK_S
+        self._loop.call_later(TICK_S, self._tick)
 
     def _flush(self) -> None:
         is_unsent = bool(self._pgconn.flush())
@@ -198,10 +198,12 @@ class Lane:
         now = time.monotonic()
         seconds, self._turn_began = now - self._turn_began, now
         result = sent.result
-        if result is None or result.status != ExecStatus.TUPLES_OK:
-            self._names.pop(sent.statement, None)  # it may not have been prepared; its name is not used again
+        if result is not None and result.status == ExecStatus.TUPLES_OK:
+            self._pace.took_again(sent.statement, seconds)  # where nobody waits for it any more, too
+        elif (name := self._names.pop(sent.statement, None)) is not None:  # it may not have been prepared
+            self._unused.append(name)
         if not sent.answer.done():
             if result is None:
                 sent.answer.set_exception(LaneLost())
             else:
-                sent.answer.set_result(Answer(result, seconds))
+                sent.answer.set_result(result)

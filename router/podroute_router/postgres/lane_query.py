@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 from podroute_router.domain import Deadline, Match
 from podroute_router.postgres.lanes import Lanes, NoLane
 from podroute_router.postgres.wire import matches_of, vector_parameter
+
+SHORT_OF_LIMIT_S = 1.0
+"""So long a query is left to the ordinary way, after fewer records than its limit came."""
 
 
 class LaneQuery:
@@ -22,16 +27,17 @@ class LaneQuery:
         self._limit = limit
         self._include_metadata = include_metadata
         self._lanes = lanes
+        self._not_before = 0.0
 
     async def run(self, vector: bytes, deadline: Deadline) -> list[Match] | None:
         """See `backend.PreparedQuery`."""
-        if not self._lanes.pace.is_short(self._statement):
+        if not self._lanes.pace.is_short(self._statement) or time.monotonic() < self._not_before:
             return None
         try:
-            answer = await self._lanes.read(self._statement, (vector_parameter(vector),), deadline)
+            result = await self._lanes.read(self._statement, (vector_parameter(vector),), deadline)
         except NoLane:
             return None
-        self._lanes.pace.took_again(self._statement, answer.seconds)
-        if answer.result.ntuples < self._limit:
+        if result.ntuples < self._limit:
+            self._not_before = time.monotonic() + SHORT_OF_LIMIT_S
             return None
-        return matches_of(answer.result, include_metadata=self._include_metadata)
+        return matches_of(result, include_metadata=self._include_metadata)

@@ -7,25 +7,25 @@ from collections.abc import Mapping, Sequence
 
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGresult
 
 from podroute_router.domain import Deadline
 from podroute_router.errors import PodrouteError, deadline_passed
 from podroute_router.postgres.connection import wait_for_end
 from podroute_router.postgres.connector import Connector
-from podroute_router.postgres.errors import STALE_SESSION, translate
-from podroute_router.postgres.lane import Answer, Lane, LaneLost
+from podroute_router.postgres.errors import STALE_SESSION
+from podroute_router.postgres.lane import Lane, LaneLost
 from podroute_router.postgres.pace import Pace
 
-NOT_PREPARED = "26000"
-"""The statement that should have prepared it failed; the next attempt prepares it itself."""
-
+DEPTH_MAX = 32
+"""Statements under way on a lane: all of them are run, also those whose callers have given up, before a new one is."""
 
 GROWTH_S = 60.0
 """A lane in the making is given up after that; the connector's own bound is less by default."""
 
 
 class NoLane(Exception):
-    """There is none now, or it was lost before the answer. A read can take another way."""
+    """There is none now, or it was lost before the answer, or the answer is an error. A read can take another way."""
 
 
 class Lanes:
@@ -50,38 +50,37 @@ class Lanes:
         self._growing: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def read(self, statement: str, values: Sequence[bytes | None], deadline: Deadline) -> Answer:
+    async def read(self, statement: str, values: Sequence[bytes | None], deadline: Deadline) -> PGresult:
         """The statement's rows, over the lane with the fewest statements under way. It never waits for a connection.
 
         Raises:
-            NoLane: there is no lane now, one may be in the making; or the connection was closed under the statement.
+            NoLane: there is no lane now, one may be in the making; or the connection was closed under the statement; or
+                the database reports an error, which is told by whoever takes the other way and meets it too.
             DeadlineExceeded: no answer came in time.
-            PodrouteError: the database reports an error.
         """
         lane = self._ready()
         try:
-            answer = await lane.send(statement, values, deadline.at)
+            result = await lane.send(statement, values, deadline.at)
         except LaneLost as error:
             raise NoLane from error
         except TimeoutError as error:
             raise deadline_passed(self._facts) from error
-        if answer.result.status == ExecStatus.TUPLES_OK:
-            return answer
-        reported = error_from_result(answer.result)
+        if result.status == ExecStatus.TUPLES_OK:
+            return result
+        reported = error_from_result(result)
+        self.pace.stalled(statement)
         if reported.sqlstate in STALE_SESSION:
             lane.close()
-        if reported.sqlstate == NOT_PREPARED:
-            raise NoLane
-        raise translate(reported, self._facts, writes=False, lost=False) from reported
+        raise NoLane from reported
 
     async def close(self) -> None:
-        """Closes all lanes."""
+        """Closes all lanes, and waits for none of their servers."""
         self._closed = True
+        while self._lanes:
+            self._lanes[-1].close()
         for task in (self._growing, *self._lingering):
             if task is not None:
                 task.cancel()
-        while self._lanes:
-            self._lanes[-1].close()
         await asyncio.gather(*self._lingering, return_exceptions=True)
 
     def _ready(self) -> Lane:
@@ -89,7 +88,7 @@ class Lanes:
         lane = min(self._lanes, key=_depth, default=None)
         if lane is None or lane.depth:
             self._grow()
-        if lane is None:
+        if lane is None or lane.depth >= DEPTH_MAX:
             raise NoLane
         return lane
 
@@ -106,7 +105,7 @@ class Lanes:
         if self._closed:
             connection.discard()
         else:
-            self._lanes.append(Lane(connection, on_close=self._forget, on_stall=self.pace.stalled))
+            self._lanes.append(Lane(connection, pace=self.pace, on_close=self._forget))
 
     def _forget(self, lane: Lane) -> None:
         if lane in self._lanes:

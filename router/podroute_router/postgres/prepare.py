@@ -26,7 +26,7 @@ EXPOSED_OBJECTS = "podroute_exposed"
 """Schema of the foreign tables behind exposures on the primary. Earlier routers drop what they do not know in
 `FDW_OBJECTS`."""
 FOLLOWED = "followed:revision"
-"""Table of one row in `FDW_OBJECTS`: the revision of the shard map that the foreign tables were last brought to."""
+"""Table of one row in `FDW_OBJECTS`: the newest revision of the shard map by which a router has worked there."""
 CATALOG = "podroute_catalog"
 """Schema of the shard map."""
 CONTROL_VIEW = "control"
