@@ -18,8 +18,8 @@ PACKAGE = Path("podroute") / "v1"
 
 
 def generate(out: Path) -> None:
-    """Writes the stubs of our .proto files below `out`; those of google.rpc come with googleapis-common-protos."""
-    sources = sorted(str(path.relative_to(PROTO)) for path in (PROTO / PACKAGE).glob("*.proto"))
+    """Writes the stubs of every .proto file below `out`."""
+    sources = sorted(str(path.relative_to(PROTO)) for path in PROTO.rglob("*.proto"))
     well_known = Path(grpc_tools.__file__).parent / "_proto"
     flags = [f"--{kind}_out={out}" for kind in ("python", "pyi", "grpc_python")]
     if protoc.main(["protoc", f"-I{PROTO}", f"-I{well_known}", *flags, *sources]) != 0:

@@ -7,7 +7,6 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import partial
 from typing import NoReturn
 
@@ -29,8 +28,8 @@ from podroute_router.domain import (
     UpsertMode,
 )
 from podroute_router.drift import PRIMARY, Drift, Inspection, database_drift, silent_database
-from podroute_router.errors import FailedPrecondition, PodrouteError, Unavailable
-from podroute_router.exposures import Exposed, ExposingFacts
+from podroute_router.errors import PodrouteError, Unavailable
+from podroute_router.exposures import Exposed, ExposingFacts, Exposure
 from podroute_router.filters import Filter
 from podroute_router.postgres import exposed_view
 from podroute_router.postgres.access import LATENCY_SETTINGS, LOCAL_SETTINGS, SESSION_SETTINGS, Relations, TableAccess
@@ -46,7 +45,7 @@ from podroute_fdw import exposing, exposure_drift, objects
 from podroute_fdw.agenda import Agenda
 from podroute_fdw.inspection import PREPARE, inspect
 from podroute_fdw.reconcile import reconcile
-from podroute_fdw.watch import server_facts, watch_servers
+from podroute_fdw.watch import Facts, server_facts, watch_servers
 
 INSPECTION_SHARE = 0.8
 """The primary has that part of the time for its inspection, so that where it hangs the pods' answers are not lost."""
@@ -82,6 +81,9 @@ class FdwBackend:
         self._newest: ShardMap | None = None
         self._agenda = Agenda()
         self._exposed: dict[tuple[str, str], Exposed] | None = None
+        """By name, as they were brought to the primary."""
+        self._left: dict[tuple[str, str], Exposure] = {}
+        """Those that are to be made, changed or dropped still."""
         self._follows = asyncio.Lock()
         self._watch: asyncio.Task[NoReturn] | None = None
         self._mending: asyncio.Task[None] | None = None
@@ -187,7 +189,7 @@ class FdwBackend:
                 return await inspect(connection, self._config, self._primary, shard_map)
         except TimeoutError:
             return Inspection(drifts=(silent_database(PRIMARY, patience_s),))
-        except (Unavailable, FailedPrecondition) as error:
+        except PodrouteError as error:
             return Inspection(drifts=(database_drift(PRIMARY, error, PREPARE),))
 
     async def mend(self, shard_map: ShardMap, deadline: Deadline) -> None:
@@ -227,38 +229,58 @@ class FdwBackend:
 
     async def inspect_exposures(self, exposures: Sequence[Exposed], deadline: Deadline) -> list[Drift]:
         """See `backend.ExposureInspector`."""
-        with suppress(PodrouteError):  # `inspect` says so
-            async with self._admin.connection(deadline) as connection:
+        patience_s = INSPECTION_SHARE * deadline.remaining_s()
+        try:
+            async with asyncio.timeout(patience_s), self._admin.connection(deadline) as connection:
                 return await exposure_drift.inspect(connection, self._config, self._primary, exposures)
-        return []
+        except TimeoutError:
+            return [silent_database(PRIMARY, patience_s)]
+        except PodrouteError as error:
+            return [database_drift(PRIMARY, error, PREPARE)]
 
-    async def mend_exposures(self, exposures: Sequence[Exposed], deadline: Deadline) -> None:
+    async def mend_exposures(self, exposures: Sequence[Exposed], revision: int, deadline: Deadline) -> None:
         """See `backend.ExposureInspector`."""
         async with self._follows, self._admin.connection(deadline) as connection:
             if not await exposing.is_prepared(connection):
                 return
             known = {each.exposure.name for each in exposures}
             gone = [each for each in await exposing.standing(connection) if each.name not in known]
-            await exposing.follow(connection, self._config, self._primary, changed=exposures, gone=gone, revision=None)
+            left = await exposing.follow(
+                connection, self._config, self._primary, changed=exposures, gone=gone, revision=revision
+            )
+        for name, error in left.held_up.items():
+            _log.warning("the primary's view %s was not mended: %s", ".".join(name), error)
 
     async def follow_exposures(self, exposures: Sequence[Exposed], revision: int, deadline: Deadline) -> None:
-        """See `backend.ExposureFollower`."""
+        """See `backend.ExposureFollower`.
+
+        What is left for a newer map, or is held up, is done with the next call.
+        """
         wanted = {each.exposure.name: each for each in exposures}
         async with self._follows:
-            if wanted == self._exposed:
+            if wanted == self._exposed and not self._left:
                 return
             async with self._admin.connection(deadline) as connection:
                 if self._exposed is None:
                     before = {each.name: each for each in await exposing.standing(connection)}
-                    changed = list(wanted.values())
+                    made = await exposing.as_wanted(connection, self._config, self._primary, exposures)
+                    changed = [each for name, each in wanted.items() if name not in made]
                 else:
-                    before = {name: each.exposure for name, each in self._exposed.items()}
+                    before = self._left | {name: each.exposure for name, each in self._exposed.items()}
                     changed = [each for name, each in wanted.items() if self._exposed.get(name) != each]
-                gone = [exposure for name, exposure in before.items() if name not in wanted]
-                await exposing.follow(
-                    connection, self._config, self._primary, changed=changed, gone=gone, revision=revision
+                gone = {name: exposure for name, exposure in before.items() if name not in wanted}
+                passed_over, held_up = await exposing.follow(
+                    connection, self._config, self._primary, changed=changed, gone=gone.values(), revision=revision
                 )
-            self._exposed = wanted
+            left = passed_over | held_up.keys()
+            self._exposed = {name: each for name, each in wanted.items() if name not in left}
+            self._left = {each.exposure.name: each.exposure for each in changed if each.exposure.name in left}
+            self._left |= {name: exposure for name, exposure in gone.items() if name in left}
+        if held_up:
+            name, error = next(iter(held_up.items()))
+            raise Unavailable(
+                "LOCKED", f"{len(held_up)} views on the primary are not as exposed, such as {'.'.join(name)}"
+            ) from error
 
     async def close(self) -> None:
         """See `backend.Backend`."""
@@ -275,12 +297,19 @@ class FdwBackend:
         if self._newest is None or self._agenda.is_done(self._newest):
             return
         async with self._admin.connection(deadline) as connection:
-            await reconcile(connection, self._config, self._primary, self._agenda, self._newest)
+            try:
+                await reconcile(connection, self._config, self._primary, self._agenda, self._newest)
+            except Exception:
+                self._begin_watch({})  # this may go on for long; nothing is known yet, so the first look forgets all
+                raise
             if self._watch is None:
-                known = await server_facts(connection, self._access)
-                for access in self._access.values():
-                    access.forget_plans()
-                self._watch = asyncio.create_task(watch_servers(self._admin, self._access, known))
+                self._begin_watch(await server_facts(connection, self._access))
+
+    def _begin_watch(self, known: Facts) -> None:
+        if self._watch is None:
+            for access in self._access.values():
+                access.forget_plans()
+            self._watch = asyncio.create_task(watch_servers(self._admin, self._access, known))
 
     def _mend_soon(self, collection: Collection) -> None:
         """A table has the columns of another version: a router of that version has made it, and others, it seems."""

@@ -46,12 +46,14 @@ async def inspect(connection: Connection, config: Config, primary: Database, now
     drifts = await _preparation(connection)
     if not drifts:  # nothing else can be looked at before
         pods = reached_pods(config, now)
-        drifts += await _revision(connection, now)
+        is_behind = await _revision(connection, now)
+        drifts += is_behind
         drifts += await compare_servers(connection, config, primary, pods)
         wanted = wanted_tables(now, set(pods), now.collections.keys(), now.pods)
         while tables := list(islice(wanted, TABLES_A_TRANSACTION)):
             drifts += await compare_tables(connection, tables)
-        drifts += _useless(await useless_tables(connection, now))
+        if not is_behind:  # else they may be a later map's
+            drifts += _useless(await useless_tables(connection, now))
     return Inspection(drifts=tuple(drifts), extensions=extensions)
 
 
@@ -88,9 +90,9 @@ async def _revision(connection: Connection, now: ShardMap) -> list[Drift]:
         Drift(
             where=PRIMARY,
             thing=f"table {FDW_OBJECTS}.{FOLLOWED}",
-            problem=f"says that the foreign tables are of revision {reached}, {CATALOG} is at {now.revision}: "
-            "it was restored from a backup, and nothing is brought to an older revision",
-            remedy=f"as administrator: {_SET_BACK}",
+            problem=f"says that the foreign tables are of revision {reached}, {CATALOG} was at {now.revision}: "
+            "either it has just changed, or it was restored from a backup, and nothing is brought to an older revision",
+            remedy=f"look again; if it stays, as administrator: {_SET_BACK}",
         )
     ]
 

@@ -30,7 +30,8 @@ T = TypeVar("T")
 
 _LOCK_REVISION = sql.SQL("select revision from {} for update").format(_FOLLOWED).as_string()
 _SET_REVISION = sql.SQL("update {} set revision = $1").format(_FOLLOWED).as_string()
-_LOCK_TIMEOUT = "set local lock_timeout = '2s'"  # an open transaction of a SQL user may hold a foreign table
+# An open transaction of a SQL user may hold a foreign table; and a router that froze must not keep the others out.
+_BOUNDS = "set local lock_timeout = '2s'; set local idle_in_transaction_session_timeout = '30s'"
 
 
 async def reconcile(connection: Connection, config: Config, primary: Database, agenda: Agenda, now: ShardMap) -> None:
@@ -127,7 +128,7 @@ async def _lock(connection: Connection, revision: int | None) -> bool:
     (reached,) = await _one(connection, _LOCK_REVISION, ())
     if revision is not None and reached < revision:
         await connection.execute(_SET_REVISION, (revision,))
-    await connection.execute(_LOCK_TIMEOUT)
+    await connection.execute(_BOUNDS)
     return revision is None or reached <= revision
 
 

@@ -18,6 +18,8 @@ INTERVAL_S: Final = 5.0
 """Between two looks: for so long calls may be served by a plan that was good before."""
 LOOK_S: Final = 5.0
 """Bound on one look."""
+FAILURES_TOLD: Final = 3
+"""One alone says little: a router that starts needs the connection for longer than a look waits for it."""
 
 _FACTS = """
 select s.srvname, s.srvoptions, e.extversion, e.extnamespace
@@ -38,6 +40,7 @@ async def watch_servers(pool: Pool, access: Mapping[str, TableAccess], known: Fa
         access: to each pod.
         known: how things were when the plans began to be looked at.
     """
+    failures = 0
     while True:
         await asyncio.sleep(INTERVAL_S)
         deadline = Deadline.after(LOOK_S)
@@ -45,10 +48,16 @@ async def watch_servers(pool: Pool, access: Mapping[str, TableAccess], known: Fa
             async with asyncio.timeout(LOOK_S), pool.connection(deadline) as connection:
                 now = await server_facts(connection, access)
         except Exception as error:  # noqa: BLE001  (this task must outlive any fault)
-            _log.debug("a look at the foreign servers failed: %r", error)
+            failures += 1
+            if failures == FAILURES_TOLD:  # once an outage
+                _log.warning("the foreign servers cannot be looked at, and are again every %s s: %r", INTERVAL_S, error)
         else:
+            if failures >= FAILURES_TOLD:
+                _log.info("the foreign servers are looked at again")
+            failures = 0
             for pod, of_pod in access.items():
                 if known.get(server_name(pod)) != now.get(server_name(pod)):
+                    _log.info("server %s or pgvector has changed: plans are looked at anew", server_name(pod))
                     of_pod.forget_plans()
             known = now
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from podroute_router.domain import Collection, Finding, FoundTable, Index
@@ -10,7 +10,7 @@ from podroute_router.errors import AlreadyExists
 from podroute_router.postgres.connection import Connection
 from podroute_router.postgres.prepare import COLLECTIONS, OWNER, READER
 from podroute_router.sql.statements import Relation
-from psycopg import sql
+from psycopg import errors, sql
 
 from podroute_pgvector import index_facts
 from podroute_pgvector.tables import begin, create_upsert_view, table, upsert_view
@@ -30,7 +30,8 @@ select c.relname, pg_get_userbyid(c.relowner), pg_has_role($3, c.relowner, 'usag
            select p from unnest(array['select', 'insert', 'update', 'delete']) p
            where not has_table_privilege($3, c.oid, p)
        ),
-       coalesce((select k.conkey from pg_constraint k where k.conrelid = c.oid and k.contype = 'p'), '{}')
+       coalesce((select k.conkey from pg_constraint k where k.conrelid = c.oid and k.contype = 'p'), '{}'),
+       exists (select from pg_inherits i where c.oid in (i.inhrelid, i.inhparent))
 from pg_class c
 join pg_namespace n on n.oid = c.relnamespace and n.nspname = $1
 where c.relkind = 'r' and ($2::text[] is null or c.relname = any($2::text[]))
@@ -72,7 +73,10 @@ class _Column:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """What the system catalogs say of a table. `is_owned`: podroute's owner has the rights of its owner."""
+    """What the system catalogs say of a table.
+
+    `is_owned`: podroute's owner has the rights of its owner. `inherits`: it has records of others, or others of its.
+    """
 
     name: str
     owner: str
@@ -85,6 +89,7 @@ class _Table:
     rules: list[str]
     missing_privileges: list[str]
     key: list[int]
+    inherits: bool
     columns: dict[str, _Column] = field(default_factory=dict)
 
     @property
@@ -116,17 +121,25 @@ async def adopt(connection: Connection, collection: Collection) -> None:
     """Makes the upsert view over a table that stands, and lets podroute's readers read it where podroute may say so.
 
     Raises:
-        AlreadyExists: the view of that name upserts into another table.
+        AlreadyExists: the view of that name upserts into another table, or another call is making it.
     """
+    facts = {"collection": collection.name, "pod": collection.placement.pod}
+    try:
+        await _adopt(connection, collection, facts)
+    except (errors.UniqueViolation, errors.DuplicateObject, errors.DuplicateTable) as error:
+        raise AlreadyExists(
+            "VIEW_TAKEN", f"another call is making collection {collection.name!r}", facts=facts
+        ) from error
+
+
+async def _adopt(connection: Connection, collection: Collection, facts: Mapping[str, object]) -> None:
     base, view = table(collection), upsert_view(collection)
     async with connection.transaction():
         await begin(connection)
         over = await (await connection.execute(_VIEW_IS_OVER, (view.schema, view.name))).fetchall()
         if any(Relation(*each) != base for each in over):
             raise AlreadyExists(
-                "VIEW_TAKEN",
-                f"the pod's view {view.schema}.{view.name} belongs to another table",
-                facts={"collection": collection.name, "pod": collection.placement.pod},
+                "VIEW_TAKEN", f"the pod's view {view.schema}.{view.name} belongs to another table", facts=facts
             )
         await create_upsert_view(connection, collection)
         owned = await connection.execute(
@@ -190,6 +203,8 @@ def _odd_columns(facts: _Table) -> Iterator[Finding]:
 
 
 def _obstacles(facts: _Table) -> Iterator[Finding]:
+    if facts.inherits:
+        yield _blocking("INHERITANCE", "it is a partition, or inherits: the key is not that of all its records")
     if facts.rules:
         yield _blocking("RULES", f"upserts do not work on a table with rules: {', '.join(facts.rules)}")
     if facts.triggers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
@@ -31,7 +32,7 @@ from podroute_router.domain import (
     WantedIndex,
 )
 from podroute_router.drift import Drift, Inspection, database_drift, pod_place, silent_database
-from podroute_router.errors import AlreadyExists, FailedPrecondition, PodrouteError, Unavailable
+from podroute_router.errors import Aborted, AlreadyExists, FailedPrecondition, PodrouteError, Unavailable
 from podroute_router.exposures import Exposed, ExposingFacts
 from podroute_router.filters import Filter
 from podroute_router.postgres import exposed_view
@@ -50,11 +51,15 @@ LINGER_S = 1.0
 
 INSPECTION_SHARE = 0.8
 """A pod has that part of the time for its inspection, so that one that hangs does not take the others' answers."""
+MENDING_SHARE = 0.5
+"""A pod has that part of the time to be mended."""
 
 BUILDS_PER_POD = 2
 """Indexes built at a time; a further build waits."""
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 
 class PgvectorBackend:
@@ -159,7 +164,7 @@ class PgvectorBackend:
 
     async def list_indexes(self, collection: Collection, deadline: Deadline) -> list[Index]:
         """See `backend.CollectionStore`."""
-        async with _of(collection.placement.pod, self._looks).connection(deadline) as connection:
+        async with _of(collection.placement.pod, self._calls).connection(deadline) as connection:
             return await indexes.standing(connection, collection)
 
     async def drop_index(self, collection: Collection, name: str, deadline: Deadline) -> None:
@@ -169,7 +174,7 @@ class PgvectorBackend:
 
     async def find_tables(self, pod: str, names: Sequence[str] | None, deadline: Deadline) -> list[FoundTable]:
         """See `backend.TableAdopter`."""
-        async with _of(pod, self._looks).connection(deadline) as connection:
+        async with _of(pod, self._calls).connection(deadline) as connection:
             return await adoption.find(connection, names)
 
     async def adopt_collection(self, collection: Collection, deadline: Deadline) -> None:
@@ -199,24 +204,23 @@ class PgvectorBackend:
 
     async def inspect_exposures(self, exposures: Sequence[Exposed], deadline: Deadline) -> list[Drift]:
         """See `backend.ExposureInspector`."""
-        found: list[Drift] = []
-        for pod, placed in _by_pod(exposures).items():
-            if pod in self._looks:
-                with suppress(PodrouteError):  # `inspect` says so
-                    async with self._looks[pod].connection(deadline) as connection:
-                        found += await exposure_drift.inspect(connection, pod, placed)
-        return found
+        by_pod = _by_pod(exposures)
+        found = await asyncio.gather(
+            *(self._inspect_exposures_of(pod, by_pod[pod], deadline) for pod in by_pod if pod in self._calls)
+        )
+        return [drift for of_pod in found for drift in of_pod]
 
-    async def mend_exposures(self, exposures: Sequence[Exposed], deadline: Deadline) -> None:
+    async def mend_exposures(
+        self,
+        exposures: Sequence[Exposed],
+        revision: int,  # noqa: ARG002 - nothing is dropped
+        deadline: Deadline,
+    ) -> None:
         """See `backend.ExposureInspector`."""
-        for pod, placed in _by_pod(exposures).items():
-            if pod not in self._builds:
-                continue
-            async with self._builds[pod].connection(deadline) as connection:
-                for exposed in placed:
-                    others = [each for each in placed if each.collection is exposed.collection and each is not exposed]
-                    with suppress(AlreadyExists, FailedPrecondition):  # a person has to see to these
-                        await exposing.make(connection, exposed, others)
+        by_pod = _by_pod(exposures)
+        await asyncio.gather(
+            *(self._mend_exposures_of(pod, by_pod[pod], deadline) for pod in by_pod if pod in self._builds)
+        )
 
     async def record_estimate(self, pod: str, deadline: Deadline) -> int:
         """See `backend.CollectionStore`."""
@@ -240,22 +244,54 @@ class PgvectorBackend:
 
     async def mend(self, shard_map: ShardMap, deadline: Deadline) -> None:
         """See `backend.Inspector`."""
-        for pod in sorted(self._looks):
-            found = await self._inspect_pod(pod, shard_map, deadline)
-            if any(drift.steps for drift in found.drifts):
-                async with self._looks[pod].connection(deadline) as connection:
-                    await inspection.mend(connection, found.drifts)
+        await asyncio.gather(*(self._mend_pod(pod, shard_map, deadline) for pod in sorted(self._looks)))
 
     async def _inspect_pod(self, pod: str, shard_map: ShardMap, deadline: Deadline) -> Inspection:
         placed = [each for each in shard_map.collections.values() if each.placement.pod == pod]
         patience_s = INSPECTION_SHARE * deadline.remaining_s()
         try:
-            async with asyncio.timeout(patience_s), self._looks[pod].connection(deadline) as connection:
+            # Not with the connection of the probes: a pod with many collections would seem not to answer meanwhile.
+            async with asyncio.timeout(patience_s), self._calls[pod].connection(deadline) as connection:
                 return await inspection.inspect(connection, pod, placed)
         except TimeoutError:
             return Inspection(drifts=(silent_database(pod_place(pod), patience_s),))
-        except (Unavailable, FailedPrecondition) as error:
+        except PodrouteError as error:
             return Inspection(drifts=(database_drift(pod_place(pod), error, inspection.PREPARE),))
+
+    async def _mend_pod(self, pod: str, shard_map: ShardMap, deadline: Deadline) -> None:
+        """One that does not answer in time is left: what is wrong with it shows in the next inspection."""
+        patience = Deadline.after(MENDING_SHARE * deadline.remaining_s())
+        found = await self._inspect_pod(pod, shard_map, patience)
+        if not any(drift.steps for drift in found.drifts):
+            return
+        try:
+            async with asyncio.timeout(patience.remaining_s()), self._calls[pod].connection(patience) as connection:
+                await inspection.mend(connection, found.drifts)
+        except (TimeoutError, PodrouteError) as error:
+            _log.warning("%s was not mended, or not all of it: %r", pod_place(pod), error)
+
+    async def _inspect_exposures_of(self, pod: str, placed: Sequence[Exposed], deadline: Deadline) -> list[Drift]:
+        patience_s = INSPECTION_SHARE * deadline.remaining_s()
+        try:
+            async with asyncio.timeout(patience_s), self._calls[pod].connection(deadline) as connection:
+                return await exposure_drift.inspect(connection, pod, placed)
+        except TimeoutError:
+            return [silent_database(pod_place(pod), patience_s)]
+        except PodrouteError as error:
+            return [database_drift(pod_place(pod), error, inspection.PREPARE)]
+
+    async def _mend_exposures_of(self, pod: str, placed: Sequence[Exposed], deadline: Deadline) -> None:
+        try:
+            async with (
+                asyncio.timeout(MENDING_SHARE * deadline.remaining_s()),
+                self._builds[pod].connection(deadline) as connection,
+            ):
+                for exposed in placed:
+                    others = [each for each in placed if each.collection is exposed.collection and each is not exposed]
+                    with suppress(AlreadyExists, FailedPrecondition, Aborted):  # a person has to see to these
+                        await exposing.make(connection, exposed, others)
+        except (TimeoutError, PodrouteError) as error:
+            _log.warning("the exposures of %s were not mended, or not all of them: %r", pod_place(pod), error)
 
     async def close(self) -> None:
         """See `backend.Backend`."""

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 from podroute_router.domain import Collection, Deadline, Index, IndexProgress, IvfFlat, MetadataGin, WantedIndex
-from podroute_router.errors import Aborted, AlreadyExists, FailedPrecondition, NotFound, Unavailable
+from podroute_router.errors import Aborted, AlreadyExists, FailedPrecondition, NotFound, PodrouteError
 from podroute_router.postgres.connection import Connection
 from podroute_router.postgres.pool import Pool
 from podroute_router.sql.statements import Relation
@@ -105,9 +105,9 @@ async def _read(connection: Connection, collection: Collection) -> list[Standing
 async def _progress(looks: Pool, pid: int, deadline: Deadline) -> IndexProgress | None:
     """How far the build is; None where that cannot be told, which is no reason to end it."""
     try:
-        async with looks.connection(deadline) as connection:
+        async with asyncio.timeout(PROGRESS_INTERVAL_S), looks.connection(deadline) as connection:
             row = await (await connection.execute(_PROGRESS, (pid,))).fetchone()
-    except Unavailable:
+    except (TimeoutError, PodrouteError):
         return None
     return None if row is None else IndexProgress(phase=row[0], blocks_done=row[1] or 0, blocks_total=row[2] or 0)
 
@@ -204,7 +204,7 @@ async def _drop_leftovers(connection: Connection, collection: Collection) -> Non
                 sql.SQL("lock table {} in share update exclusive mode").format(table(collection).identifier).as_string()
             )
             names = _leftovers(await _read(connection, collection), collection)
-    except errors.LockNotAvailable as error:
+    except (errors.LockNotAvailable, errors.DeadlockDetected) as error:  # the build may wait for this transaction, too
         raise _running(collection) from error
     for name in names:
         await _drop_concurrently(connection, collection, name)
@@ -236,7 +236,7 @@ async def _settled(connection: Connection, collection: Collection, index: Wanted
 async def _swap(connection: Connection, collection: Collection, old: list[str], name: str) -> None:
     """Puts the new index in the place of the old ones, as soon as nobody keeps the table open."""
     schema = collection.placement.schema
-    drops = [sql.SQL("drop index {}").format(Relation(schema, each).identifier).as_string() for each in old]
+    drops = [sql.SQL("drop index if exists {}").format(Relation(schema, each).identifier).as_string() for each in old]
     beside = Relation(schema, name_beside(collection))
     rename = sql.SQL("alter index {} rename to {}").format(beside.identifier, sql.Identifier(name))
     while True:

@@ -54,6 +54,13 @@ async def create(connection: Connection, collection: Collection) -> None:
         raise AlreadyExists(
             "COLLECTION_EXISTS", f"another call is making collection {collection.name!r}", facts=_facts(collection)
         ) from error
+    except errors.DependentObjectsStillExist as error:  # such as the upsert view of a collection of another name
+        where = table(collection)
+        raise AlreadyExists(
+            "TABLE_EXISTS",
+            f"the pod has a table {where.schema}.{where.name} that something rests on",
+            facts=_facts(collection),
+        ) from error
 
 
 def _create_table(connection: Connection, collection: Collection) -> str:
@@ -73,10 +80,18 @@ async def drop(connection: Connection, collection: Collection) -> None:
 
     Raises:
         Unavailable: someone keeps reading it.
-        FailedPrecondition: it was adopted, and podroute has not the rights of its owner.
+        FailedPrecondition: something rests on the table; or it was adopted, and podroute has not its owner's rights.
     """
-    with needing_its_owner(collection):
-        await _drop(connection, collection)
+    try:
+        with needing_its_owner(collection):
+            await _drop(connection, collection)
+    except errors.DependentObjectsStillExist as error:
+        raise FailedPrecondition(
+            "TABLE_HAS_DEPENDENTS",
+            "views or other objects rest on the collection's table; drop them first (the view of an exposure that was "
+            "cut off: expose the collection so again, then unexpose it)",
+            facts=_facts(collection),
+        ) from error
 
 
 @contextmanager

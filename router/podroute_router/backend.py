@@ -246,7 +246,10 @@ class ExposureFollower(Protocol):
     """A backend whose views of exposures follow from the catalog."""
 
     async def follow_exposures(self, exposures: Sequence[Exposed], revision: int, deadline: Deadline) -> None:
-        """Makes its views agree with all the exposures as of the catalog's revision."""
+        """Makes its views agree with all the exposures.
+
+        Nothing is done where others have worked by a map newer than this revision.
+        """
         ...
 
 
@@ -255,11 +258,14 @@ class ExposureInspector(Protocol):
     """A backend that can tell whether the views of exposures in its databases are as they were exposed."""
 
     async def inspect_exposures(self, exposures: Sequence[Exposed], deadline: Deadline) -> list[Drift]:
-        """What is not as it should be, given all exposures. A database that does not answer is passed over."""
+        """What is not as it should be, given all exposures. A database that does not answer is a drift, no error."""
         ...
 
-    async def mend_exposures(self, exposures: Sequence[Exposed], deadline: Deadline) -> None:
-        """Mends what `inspect_exposures` finds, as far as podroute may."""
+    async def mend_exposures(self, exposures: Sequence[Exposed], revision: int, deadline: Deadline) -> None:
+        """Mends what `inspect_exposures` finds, as far as podroute may.
+
+        Nothing is done where others have worked by a map newer than this revision.
+        """
         ...
 
 

@@ -135,7 +135,7 @@ class Timeouts(_Section):
     default_s: Seconds = 10.0
     """Deadline of a call whose caller set none."""
     index_s: Seconds = 3600.0
-    """The same for building or dropping an index."""
+    """The same for building or dropping an index, and for exposing or unexposing a collection."""
     stream_s: Seconds = 3600.0
     """The same for a stream of upserts, each of whose requests has `default_s`, and for a scan, each of whose pages has
     `statement_s`."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Mapping, Sequence
 
 from podroute_router.backend import Backend, ExposureInspector, Inspector
 from podroute_router.domain import Deadline
-from podroute_router.drift import PRIMARY, Drift, Extension, Inspection, pod_place
+from podroute_router.drift import PRIMARY, Drift, Extension, pod_place
 from podroute_router.errors import PodrouteError
 from podroute_router.exposures import Exposed
 from podroute_router.shard_map import ShardMap
@@ -15,6 +16,8 @@ from podroute_router.wrappers import within
 
 FIRST_LOOK_S = 10.0
 """Bound on the look at a router's start; what follows from changes of the map waits for it."""
+LINES_MAX = 20
+"""Of drift that such a look logs: a database that was lost has some for each collection."""
 
 _log = logging.getLogger(__name__)
 
@@ -30,35 +33,45 @@ async def examine(
     """Everything that is not as it should be: the primary first, then the pods by name, notes last.
 
     Args:
-        backends: those that are `Inspector`s are asked, one after the other.
+        backends: those that are `Inspector`s are asked, all at once.
         shard_map: what is wanted.
         pods: those that the configuration has an address for.
         deadline: bound on the whole.
         exposures: what is wanted, too; backends that are `ExposureInspector`s are asked.
     """
-    found: list[Drift] = []
-    extensions: dict[str, Extension] = {}
-    for backend in backends:
-        if isinstance(backend, Inspector):
-            inspection: Inspection = await within(deadline, backend.inspect(shard_map, deadline))
-            found += inspection.drifts
-            extensions |= inspection.extensions
-        if isinstance(backend, ExposureInspector):
-            found += await within(deadline, backend.inspect_exposures(exposures, deadline))
-    found += extension_drifts(extensions)
+    asked = list(backends)
+    # All at once: one database that hangs takes its own time only.
+    inspections, of_exposures = await asyncio.gather(
+        asyncio.gather(
+            *(within(deadline, each.inspect(shard_map, deadline)) for each in asked if isinstance(each, Inspector))
+        ),
+        asyncio.gather(
+            *(
+                within(deadline, each.inspect_exposures(exposures, deadline))
+                for each in asked
+                if isinstance(each, ExposureInspector)
+            )
+        ),
+    )
+    found = [drift for each in inspections for drift in each.drifts]
+    found += (drift for drifts in of_exposures for drift in drifts)
+    found += extension_drifts({where: facts for each in inspections for where, facts in each.extensions.items()})
     found += (_unconfigured(pod) for pod in shard_map.pods if pod not in pods)
-    return sorted(found, key=lambda drift: (drift.is_note, drift.where != PRIMARY, drift.where, drift.thing))
+    distinct = dict.fromkeys(found)  # a database that does not answer is told twice
+    return sorted(distinct, key=lambda drift: (drift.is_note, drift.where != PRIMARY, drift.where, drift.thing))
 
 
 async def mend(
     backends: Iterable[Backend], shard_map: ShardMap, deadline: Deadline, *, exposures: Sequence[Exposed] = ()
 ) -> None:
     """Runs the steps of all that is found; what has none is left to a person."""
-    for backend in backends:
+    asked = list(backends)
+    for backend in asked:
         if isinstance(backend, Inspector):
             await within(deadline, backend.mend(shard_map, deadline))
+    for backend in asked:  # last, as they may have indexes to build
         if isinstance(backend, ExposureInspector):
-            await within(deadline, backend.mend_exposures(exposures, deadline))
+            await within(deadline, backend.mend_exposures(exposures, shard_map.revision, deadline))
 
 
 class FirstLook:
@@ -89,14 +102,15 @@ class FirstLook:
             deadline = Deadline.after(FIRST_LOOK_S)
             exposures = () if self._exposures is None else await self._exposures(shard_map, deadline)
             found = await examine(self._backends, shard_map, self._pods, deadline, exposures=exposures)
-        except PodrouteError as error:
-            _log.warning("the databases could not be compared with the shard map: %s", error)
+        except Exception as error:  # noqa: BLE001  (a look must keep nobody from what else follows from a map)
+            trace = None if isinstance(error, PodrouteError) else error
+            _log.warning("the databases could not be compared with the shard map: %s", error, exc_info=trace)
             return
-        for drift in found:
-            if not drift.is_note:
-                _log.warning(
-                    "drift in %s: %s %s; mended by: %s", drift.where, drift.thing, drift.problem, drift.command
-                )
+        drifts = [drift for drift in found if not drift.is_note]
+        for drift in drifts[:LINES_MAX]:
+            _log.warning("drift in %s: %s %s; mended by: %s", drift.where, drift.thing, drift.problem, drift.command)
+        if len(drifts) > LINES_MAX:
+            _log.warning("and %d more: podroute doctor tells of all", len(drifts) - LINES_MAX)
 
 
 def extension_drifts(extensions: Mapping[str, Extension]) -> Iterator[Drift]:

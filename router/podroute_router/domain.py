@@ -62,7 +62,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """Where a collection's records are: a table on a pod. `generation` grows when the collection moves."""
+    """Where a collection's records are: a table on a pod. `generation` grows when it is made anew or moves."""
 
     pod: str
     schema: str

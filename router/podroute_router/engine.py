@@ -184,12 +184,11 @@ class Engine:
     async def delete_returning(
         self, collection: str, selection: Selection, most_bytes: int, path: AccessPath, deadline: Deadline
     ) -> tuple[list[str], Route]:
-        """Deletes the records selected and returns their ids, unless these have more than so many bytes."""
+        """Deletes the records selected, unless their ids have more than so many bytes; returns these in any order."""
         found, shard_map = await find_collection(self._maps, collection, deadline)
-        ids, route = await self._serve(
+        return await self._serve(
             found, shard_map, path, lambda backend: backend.delete_returning(found, selection, most_bytes, deadline)
         )
-        return sorted(ids), route
 
     async def count(
         self, collection: str, filter: Filter | None, path: AccessPath, deadline: Deadline

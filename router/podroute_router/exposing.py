@@ -109,10 +109,14 @@ class Exposing:
 
     async def follow(self, shard_map: ShardMap, deadline: Deadline) -> None:
         """Makes the primary's views agree with the catalog."""
-        if self._follower is not None:
-            revision, exposures = await self._catalog.exposures(deadline)
-            exposed = self._with_collections(exposures, shard_map)
-            await within(deadline, self._follower.follow_exposures(exposed, revision, deadline))
+        if self._follower is None:
+            return
+        revision, exposures = await self._catalog.exposures(deadline)
+        if any(each.collection not in shard_map.collections for each in exposures):
+            return  # they are of a newer map, which follows; by this one, views of its collections would be dropped
+        exposed = self._with_collections(exposures, shard_map)
+        revision = min(revision, shard_map.revision)
+        await within(deadline, self._follower.follow_exposures(exposed, revision, deadline))
 
     async def _expose(self, exposure: Exposure, deadline: Deadline) -> Exposure:
         store = self._exposer()
@@ -127,7 +131,11 @@ class Exposing:
         code_points = not texts_sort_alike(of_pod, of_primary)
         exposed = replace(exposed, exposure=replace(exposure, code_point_order=code_points))
         await store.make_exposure(exposed, others, deadline)
-        await self._catalog.put_exposure(exposed.exposure, deadline)
+        try:
+            await self._catalog.put_exposure(exposed.exposure, deadline)
+        except AlreadyExists:  # another collection was first; a view that nothing knows of would keep the table
+            await store.remove_exposure(exposed, others, deadline)
+            raise
         await self._announce(deadline)
         if primary is not None:
             await primary.make_exposure(exposed, others, deadline)

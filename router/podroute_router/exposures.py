@@ -24,6 +24,8 @@ MAX_PATH = 16
 MAX_KEY_BYTES = 1024
 MAX_IDENTIFIER_BYTES = 63
 
+_SYSTEM_COLUMNS = ("cmax", "cmin", "ctid", "tableoid", "xmax", "xmin")
+"""Names that no column of a foreign table can have."""
 _OTHERS_SCHEMAS = ("information_schema", "podroute", "podroute_catalog", "podroute_exposed", "podroute_fdw", "vecs")
 _DIGITS = 12
 
@@ -131,6 +133,8 @@ def column_from_values(values: Mapping[str, Any]) -> ExposedColumn:
 
 def _check_column(column: ExposedColumn, field: str) -> None:
     _check_identifier("COLUMN_NAME", f"{field}.name", column.name)
+    if column.name in _SYSTEM_COLUMNS:
+        raise InvalidArgument("COLUMN_NAME", f"{field}.name", f"{column.name!r} is a column of PostgreSQL's own")
     if not 1 <= len(column.path) <= MAX_PATH:
         raise InvalidArgument("COLUMN_PATH", f"{field}.path", f"needs 1 to {MAX_PATH} keys", limit=MAX_PATH)
     for i, key in enumerate(column.path):

@@ -47,7 +47,13 @@ def check_record_id(record_id: str, field: str) -> str:
 
 def check_id_bytes(ids: Iterable[str], most_bytes: int) -> None:
     """Raises ResourceExhausted where the ids of deleted records are more than an answer holds."""
-    size = sum(len(record_id.encode()) + _ID_OVERHEAD for record_id in ids)
+    sizes = [len(record_id.encode()) for record_id in ids]
+    check_id_sizes(len(sizes), sum(sizes), most_bytes)
+
+
+def check_id_sizes(count: int, id_bytes: int, most_bytes: int) -> None:
+    """The same for so many ids, which have so many bytes together."""
+    size = id_bytes + _ID_OVERHEAD * count
     if size > most_bytes:
         raise ResourceExhausted(
             "RESPONSE_TOO_LARGE",

@@ -16,6 +16,14 @@ from vecs_sessions import need_vecs, step, url_of, vecs_as
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = {"docs/adopting-vecs.md": "## Five commands", "README.md": "### From databases that vecs filled"}
+OF_ANOTHER_POD = (
+    b"create server podroute_other foreign data wrapper postgres_fdw",
+    b"alter server podroute_other owner to podroute_owner",
+    b"create user mapping for podroute_owner server podroute_other",
+    b"create foreign table podroute_fdw.other (id text) server podroute_other",
+    b"alter table podroute_fdw.other owner to podroute_owner",
+)
+"""What a primary has beside it where there are more pods."""
 
 
 def block(page: str, heading: str, language: str) -> str:
@@ -81,6 +89,8 @@ def leave(admin: str) -> None:
     """Takes podroute out of the database, as the page says."""
     statements = block("docs/adopting-vecs.md", "## Leaving", "sql").replace(" to app;", " to postgres;")
     with psycopg.connect(admin, autocommit=True) as session:
+        for statement in OF_ANOTHER_POD:
+            session.execute(statement)
         for statement in statements.strip().split(";\n"):
             session.execute(statement.encode())
         left = session.execute(

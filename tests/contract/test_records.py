@@ -197,14 +197,26 @@ async def test_a_deletion_says_which_records_it_deleted(harness: Harness, collec
     assert await count(harness, collection) == 1
 
 
-async def test_nothing_is_deleted_where_the_ids_would_find_no_room(harness: Harness, collection: Collection) -> None:
-    await harness.backend.upsert(collection, make_records(5), harness.deadline())
-    everything = Selection(ids=tuple(f"r{n}" for n in range(5)))
+@pytest.mark.parametrize(
+    "everything",
+    [
+        Selection(ids=tuple(f"r{n}" for n in range(5))),
+        Selection(filter=Comparison(("old",), Operator.EQ, (True,))),
+        Selection(filter=Comparison(("old",), Operator.EXISTS)),
+    ],
+    ids=["ids", "equality", "existence"],
+)
+async def test_nothing_is_deleted_where_the_ids_would_find_no_room(
+    harness: Harness, collection: Collection, everything: Selection
+) -> None:
+    await harness.backend.upsert(collection, make_records(5, '{"old": true}'), harness.deadline())
     with pytest.raises(ResourceExhausted) as refused:
         await harness.backend.delete_returning(collection, everything, 24, harness.deadline())
     assert refused.value.reason == "RESPONSE_TOO_LARGE"
     assert await count(harness, collection) == 5
     assert len(await harness.backend.delete_returning(collection, everything, 25, harness.deadline())) == 5
+    if everything.ids is None:
+        assert await harness.backend.delete_returning(collection, everything, 0, harness.deadline()) == []
 
 
 async def test_a_deleted_record_can_be_written_again(harness: Harness, collection: Collection) -> None:

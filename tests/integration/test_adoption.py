@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -156,6 +157,7 @@ async def test_a_table_of_any_name_is_adopted_under_another(
         ("id text primary key, owner text", "", {"EXTRA_COLUMN": False}),
         ("id text primary key, owner text not null", "", {"EXTRA_COLUMN": True}),
         ("id text primary key, at timestamptz not null default now()", "", {"EXTRA_COLUMN": False}),
+        ("id text primary key", "create table {0}_child () inherits ({0})", {"INHERITANCE": True}),
         ("id text primary key", "create rule r as on insert to {} do instead nothing", {"RULES": True}),
         ("id text primary key", "alter table {} enable row level security", {"ROW_SECURITY": True}),
         ("id text primary key", "revoke update, delete on {} from podroute_owner", {"PRIVILEGES": True}),
@@ -333,12 +335,38 @@ async def test_two_who_adopt_one_table_get_one_collection(
     cluster: Cluster, client: podroute.AsyncClient, forget: list[str]
 ) -> None:
     with standing(cluster) as table:
+        calls = [client.adopt_collection(POD, table) for _ in range(4)]
+        found = await asyncio.gather(*calls, return_exceptions=True)
+        give(cluster, table)
+        forget.append(table)
+        refused = [each for each in found if isinstance(each, BaseException)]
+        assert len(refused) == 3
+        assert {type(each) for each in refused} == {podroute.AlreadyExists}
+        assert (await client.upsert(table, [("1", [1, 1, 1], {})], path="fdw")).upserted_count == 1
+        assert (await client.count(table, path="fdw")).count == 40
+
+
+async def test_what_a_tables_own_constraint_or_trigger_refuses_is_the_callers_mistake(
+    cluster: Cluster, client: podroute.AsyncClient, forget: list[str]
+) -> None:
+    body = "begin if new.id = 'odd' then raise exception 'no'; end if; return new; end"
+    with standing(cluster) as table:
+        ask(cluster, f"alter table vecs.{table} add check (id <> 'bad')")
+        ask(cluster, f"create function vecs.{table}_look() returns trigger language plpgsql as $${body}$$")
+        ask(
+            cluster,
+            f"create trigger look before insert on vecs.{table} for each row execute function vecs.{table}_look()",
+        )
         await client.adopt_collection(POD, table)
         give(cluster, table)
         forget.append(table)
-        with pytest.raises(podroute.AlreadyExists):
-            await client.adopt_collection(POD, table)
-        assert (await client.count(table, path="fdw")).count == 40
+        for path in PATHS:
+            for record_id, state in (("bad", "23514"), ("odd", "P0001")):
+                with pytest.raises(podroute.InvalidArgument) as refused:
+                    await client.upsert(table, [(record_id, [1, 1, 1], {})], path=path)
+                assert (refused.value.reason, refused.value.metadata["sqlstate"]) == ("DATA_REFUSED", state)
+        assert (await client.count(table)).count == 40
+    ask(cluster, f"drop function vecs.{table}_look() cascade")
 
 
 async def test_row_estimates_need_no_count(cluster: Cluster, client: podroute.AsyncClient) -> None:

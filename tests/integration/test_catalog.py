@@ -265,6 +265,16 @@ async def test_exposures_are_kept_changed_and_removed_as_they_were_given(
     assert (await store.exposures(soon())) == (revision + 1, [changed, other])
     assert await store.remove_exposure(other, soon())
     assert (await store.exposures(soon()))[1] == [changed]
+    async with catalog.store() as elsewhere:  # what was read is kept, and another router changes it
+        assert (await elsewhere.exposures(soon()))[1] == [changed]
+        await elsewhere.put_exposure(EXPOSURE, soon())
+        assert (await store.exposures(soon()))[1] == [EXPOSURE]
+        assert await elsewhere.remove_exposure(EXPOSURE, soon())
+        assert (await store.exposures(soon()))[1] == []
+        await elsewhere.put_exposure(changed, soon())
+        assert (await store.exposures(soon()))[1] == [changed]
+        await elsewhere.add_collection(make("texts"), soon())
+        assert (await store.exposures(soon())) == (revision + 6, [changed])
 
 
 async def test_a_catalog_that_needs_a_later_router_is_refused(catalog: Catalog, store: CountingStore) -> None:

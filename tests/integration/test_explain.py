@@ -8,10 +8,15 @@ import uuid
 from collections.abc import AsyncIterator
 
 import podroute
+import psycopg
 import pytest
 import pytest_asyncio
 from click.testing import CliRunner
 from podroute_router.cli.root import root
+from podroute_router.config import Config
+from podroute_router.postgres.access import LOCAL_SETTINGS
+from podroute_router.postgres.connection import connect
+from podroute_router.postgres.explaining import explain
 from podroute_router.server import Router
 from servers import POD_ON_PRIMARY
 
@@ -88,6 +93,15 @@ async def test_what_the_call_refuses_explain_refuses(client: podroute.AsyncClien
     with pytest.raises(podroute.InvalidArgument) as refused:
         await client.explain("docs")  # type: ignore[arg-type]
     assert refused.value.reason == "ARGUMENT_TYPE"
+
+
+async def test_a_statement_that_cannot_be_explained_leaves_nothing_prepared(cluster_config: Config) -> None:
+    connection = await connect(cluster_config.pods["alpha"], timeout_s=5)
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        await explain(connection, "select 1 / $1::int", (0,), LOCAL_SETTINGS, {"hnsw.ef_search": "7"}, analyze=True)
+    found = await connection.execute("select name from pg_prepared_statements where from_sql")
+    assert await found.fetchall() == []
+    await connection.close()
 
 
 async def test_a_pod_on_the_primary_has_no_remote_sql(client: podroute.AsyncClient) -> None:

@@ -11,12 +11,15 @@ import pytest_asyncio
 from podroute_fdw.backend import FdwBackend
 from podroute_pgvector.backend import PgvectorBackend
 from podroute_router.config import Config, Exposures, make_config
+from podroute_router.doctor import examine, mend
 from podroute_router.domain import Collection, Deadline, Metric, Placement
 from podroute_router.drift import Drift
 from podroute_router.embedded import Cluster
-from podroute_router.errors import FailedPrecondition
+from podroute_router.errors import AlreadyExists, FailedPrecondition, Unavailable
 from podroute_router.exposures import ColumnType, Exposed, ExposedColumn, Exposure
 from podroute_router.postgres.prepare import prepare
+from podroute_router.shard_map import Change, ShardMap
+from podroute_router.wrappers import within
 from pydantic import SecretStr
 from servers import kept_verifier, router_values
 
@@ -61,6 +64,12 @@ def exposed_of(name: str, pod: str = "alpha", *, code_point_order: bool = False)
         collection=Collection(name=name, dimension=2, metric=Metric.COSINE, placement=placement),
         is_foreign=True,
     )
+
+
+def followed(sql_side: Databases) -> int:
+    """The revision of the newest map that a router has worked by on the primary; some map has been."""
+    sql_side.primary.execute('update podroute_fdw."followed:revision" set revision = greatest(revision, 1)')
+    return int(sql_side.primary.execute('select revision from podroute_fdw."followed:revision"').fetchall()[0][0])
 
 
 async def test_dependents_survive_when_the_collection_moves(
@@ -253,18 +262,46 @@ async def test_the_doctor_names_what_drifted_and_mends_it(
     assert secret is not None
     assert any(secret in step.statement for step in steps)
     assert not any(secret in step.shown or secret in repr(step) for step in steps)
+    revision = followed(sql_side)
     for host in (fdw, store):
-        await host.mend_exposures([exposed], deadline())
+        await host.mend_exposures([exposed], revision, deadline())
     assert await drift(exposed) == {}
     [useless] = (await drift()).values()
     assert useless.problem == "is of no exposure"
-    await fdw.mend_exposures([], deadline())
+    await fdw.mend_exposures([], revision - 1, deadline())
+    assert len(await drift()) == 1, "what a router has made since the exposures were read stays"
+    await fdw.mend_exposures([], revision, deadline())
     assert await drift() == {}
     sql_side.primary.execute(f"create table public.{name} ()".encode())
     taken = (await drift(exposed))["primary", "view"]
     assert (taken.problem, taken.steps) == ("belongs to someone else", ())
     assert taken.command == f"rename it, or: podroute collections unexpose {name}"
     sql_side.primary.execute(f"drop table public.{name}".encode())
+    await store.remove_exposure(exposed, [], deadline())
+    await store.drop_collection(exposed.collection, deadline())
+
+
+async def test_a_server_of_someone_else_is_given_no_password(
+    store: PgvectorBackend, fdw: FdwBackend, sql_side: Databases
+) -> None:
+    exposed = exposed_of(f"c_{uuid.uuid4().hex[:8]}", pod="beta")
+    await store.create_collection(exposed.collection, deadline())
+    await store.make_exposure(exposed, [], deadline())
+    server = '"podroute_beta:exposed"'
+    sql_side.primary.execute(f"create server {server} foreign data wrapper postgres_fdw".encode())
+    sql_side.primary.execute(f"grant usage on foreign server {server} to public".encode())
+    with pytest.raises(AlreadyExists) as refused:
+        await fdw.make_exposure(exposed, [], deadline())
+    assert refused.value.reason == "SERVER_TAKEN"
+    mappings = "select usename from pg_user_mappings where srvname = 'podroute_beta:exposed'"
+    assert sql_side.primary.execute(mappings).fetchall() == []
+    drifts = await fdw.inspect_exposures([exposed], deadline())
+    [found] = [drift for drift in drifts if drift.thing == "server podroute_beta:exposed"]
+    assert found.problem == "belongs to someone else"
+    assert found.command == f"as administrator: drop server {server} cascade"
+    sql_side.primary.execute(f"drop server {server} cascade".encode())
+    await fdw.make_exposure(exposed, [], deadline())
+    await fdw.remove_exposure(exposed, [], deadline())
     await store.remove_exposure(exposed, [], deadline())
     await store.drop_collection(exposed.collection, deadline())
 
@@ -286,3 +323,89 @@ async def test_one_exposure_that_cannot_be_made_leaves_the_others(
     for exposed in (taken, free):
         await store.remove_exposure(exposed, [], deadline())
         await store.drop_collection(exposed.collection, deadline())
+
+
+async def test_what_was_passed_over_or_held_up_is_done_with_the_next_call(
+    store: PgvectorBackend, fdw: FdwBackend, sql_side: Databases
+) -> None:
+    late, other = (exposed_of(f"{word}_{uuid.uuid4().hex[:8]}") for word in ("late", "other"))
+    for exposed in (late, other):
+        await store.create_collection(exposed.collection, deadline())
+        await store.make_exposure(exposed, [], deadline())
+    revision = followed(sql_side)
+
+    def views() -> set[str]:
+        names = [each.exposure.view for each in (late, other)]
+        return {name for name in names if ("public", "v") in relations(sql_side.primary, name)}
+
+    await fdw.follow_exposures([late], revision - 1, deadline())  # another router has a newer map, and may have died
+    assert views() == set()
+    await fdw.follow_exposures([late], revision, deadline())
+    assert views() == {late.exposure.view}
+    with sql_side.primary.transaction():
+        sql_side.primary.execute(f"lock table public.{late.exposure.view} in access share mode".encode())
+        with pytest.raises(Unavailable, match=f"such as public.{late.exposure.view}"):
+            await fdw.follow_exposures([other], revision, deadline())
+        assert views() == {late.exposure.view, other.exposure.view}
+    await fdw.follow_exposures([other], revision, deadline())
+    assert views() == {other.exposure.view}
+    await fdw.follow_exposures([], revision, deadline())
+    assert views() == set()
+    for exposed in (late, other):
+        await store.remove_exposure(exposed, [], deadline())
+        await store.drop_collection(exposed.collection, deadline())
+
+
+async def test_what_stands_as_wanted_is_left_alone_when_a_router_starts(
+    store: PgvectorBackend, fdw: FdwBackend, cluster_config: Config, sql_side: Databases
+) -> None:
+    """And takes no lock: all routers that start would queue up for it once an exposure."""
+    assert cluster_config.primary is not None
+    exposed = exposed_of(f"stands_{uuid.uuid4().hex[:8]}")
+    await store.create_collection(exposed.collection, deadline())
+    await store.make_exposure(exposed, [], deadline())
+    revision = followed(sql_side)
+    await fdw.follow_exposures([exposed], revision, deadline())
+    started_anew = FdwBackend(cluster_config, cluster_config.primary)
+    with sql_side.primary.transaction():
+        sql_side.primary.execute('select from podroute_fdw."followed:revision" for update')
+        await within(deadline(), started_anew.follow_exposures([exposed], revision, deadline()))
+    await started_anew.close()
+    sql_side.primary.execute('alter server "podroute_alpha:exposed" options (drop extensions)')
+    started_anew = FdwBackend(cluster_config, cluster_config.primary)
+    await started_anew.follow_exposures([exposed], revision, deadline())
+    assert await started_anew.inspect_exposures([exposed], deadline()) == []
+    await started_anew.follow_exposures([], revision, deadline())
+    await started_anew.close()
+    await store.remove_exposure(exposed, [], deadline())
+    await store.drop_collection(exposed.collection, deadline())
+
+
+async def test_a_pod_that_is_down_takes_nothing_from_doctor_and_reconcile(
+    store: PgvectorBackend, fdw: FdwBackend, cluster: Cluster, sql_side: Databases
+) -> None:
+    exposed = exposed_of(f"up_{uuid.uuid4().hex[:8]}", "beta")
+    await store.create_collection(exposed.collection, deadline())
+    await store.make_exposure(exposed, [], deadline())
+    values = router_values(cluster)
+    values["pods"]["alpha"]["dsn"] = values["pods"]["alpha"]["dsn"].replace(
+        f"port={cluster.pods['alpha'].port}", "port=1"
+    )
+    config = make_config(values)
+    without_alpha = PgvectorBackend(config)
+    down = exposed_of(f"down_{uuid.uuid4().hex[:8]}")
+    changes = [Change(each.collection.name, each.collection) for each in (exposed, down)]
+    shard_map = ShardMap().changed(followed(sql_side), ["alpha", "beta"], changes)
+
+    async def looked_at() -> dict[tuple[str, str], Drift]:
+        found = await examine([without_alpha], shard_map, config.pods, deadline(), exposures=[down, exposed])
+        return {(each.where, each.thing): each for each in found if not each.is_note}
+
+    sql_side.pods["beta"].execute(f"drop view public.{exposed.exposure.view}".encode())
+    view = f"view public.{exposed.exposure.view}"
+    assert (await looked_at()).keys() == {("pod alpha", "database"), ("pod beta", view)}
+    await mend([without_alpha], shard_map, deadline(), exposures=[down, exposed])
+    assert (await looked_at()).keys() == {("pod alpha", "database")}
+    await without_alpha.close()
+    await store.remove_exposure(exposed, [], deadline())
+    await store.drop_collection(exposed.collection, deadline())

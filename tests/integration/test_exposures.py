@@ -242,6 +242,35 @@ async def test_an_exposed_collection_is_not_deleted(client: podroute.AsyncClient
     assert (await client.count(docs)).count == 1
 
 
+async def test_of_two_collections_exposed_at_once_under_one_name_one_is_left_as_it_was(
+    client: podroute.AsyncClient, sql_side: Databases, docs: str
+) -> None:
+    other, view = f"docs_{uuid.uuid4().hex[:8]}", f"{docs}_view"
+    await client.create_collection(other, dimension=2, pod="beta")
+    pods = {docs: sql_side.alpha, other: sql_side.pods["beta"]}
+    calls = [client.expose_collection(name, view=view) for name in pods]
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    [refused] = [each for each in found if isinstance(each, BaseException)]
+    assert isinstance(refused, podroute.AlreadyExists)
+    [exposed] = [each for each in found if isinstance(each, podroute.Exposure)]
+    [loser] = set(pods) - {exposed.collection}
+    assert relations(pods[loser], view) == set()
+    await client.unexpose_collection(exposed.collection, view=view)
+    await client.delete_collection(other)
+
+
+async def test_a_table_that_something_rests_on_is_not_deleted(
+    client: podroute.AsyncClient, sql_side: Databases, docs: str
+) -> None:
+    """A view of a user's, or that of an exposure that was cut off before it was registered."""
+    sql_side.alpha.execute(f"create view public.{docs} as select id from vecs.{docs}".encode())
+    with pytest.raises(podroute.FailedPrecondition) as refused:
+        await client.delete_collection(docs)
+    assert refused.value.reason == "TABLE_HAS_DEPENDENTS"
+    sql_side.alpha.execute(f"drop view public.{docs}".encode())
+    assert (await client.upsert(docs, [("b", [1.0, 2.0], {})], path="fdw")).upserted_count == 1
+
+
 async def test_paths_and_names_are_values_and_never_sql(
     client: podroute.AsyncClient, sql_side: Databases, docs: str
 ) -> None:

@@ -28,7 +28,7 @@ from podroute_router.domain import (
     Selection,
 )
 from podroute_router.embedded import Cluster
-from podroute_router.errors import FailedPrecondition
+from podroute_router.errors import FailedPrecondition, PodrouteError
 from podroute_router.filters import Comparison, Operator
 from podroute_router.postgres import guard
 from podroute_router.shard_map import Change, ShardMap
@@ -177,3 +177,55 @@ async def test_a_plan_is_looked_at_once(opened: Opened, monkeypatch: pytest.Monk
         await backend.query(collection, QUERY, deadline())
         await backend.count(collection, FILTER, deadline())
     assert len(looked_at) == len(set(looked_at)) == 2
+
+
+async def test_servers_are_watched_even_while_their_objects_cannot_be_brought_to_the_map(
+    primary: Primary, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "INTERVAL_S", 0.05)
+    _, collection = opened
+    assert primary.config.primary is not None
+    primary.admin.execute('create table podroute_fdw."held:upsert" ()')  # in the way
+    held = Collection(
+        name="held", dimension=3, metric=Metric.L2, placement=Placement(pod="alpha", schema="vecs", table="held")
+    )
+    changes = [Change(each.name, each) for each in (collection, held)]
+    backend = FdwBackend(primary.config, primary.config.primary)
+    with pytest.raises(PodrouteError):
+        await backend.follow(ShardMap().changed(2, ["alpha"], changes), deadline())
+    assert len((await backend.query(collection, QUERY, deadline())).matches) == 3
+    primary.drop_extensions()
+
+    async def until_refused() -> None:
+        while True:
+            await backend.query(collection, QUERY, deadline())
+            await asyncio.sleep(0.01)
+
+    async with refused(), asyncio.timeout(20):
+        await until_refused()
+    await backend.close()
+
+
+async def test_a_watch_that_cannot_look_says_so_once_and_goes_on(
+    primary: Primary, opened: Opened, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(watch, "INTERVAL_S", 0.05)
+    backend, collection = opened
+    caplog.set_level("INFO")
+
+    async def told(words: str) -> None:
+        async with asyncio.timeout(20):
+            while words not in caplog.text:
+                await asyncio.sleep(0.05)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(watch, "_FACTS", "select from no_such_table where $1::text[] is null")
+        await told("the foreign servers cannot be looked at")
+        await asyncio.sleep(0.3)
+    assert caplog.text.count("the foreign servers cannot be looked at") == 1
+    await told("the foreign servers are looked at again")
+    await backend.query(collection, QUERY, deadline())
+    primary.drop_extensions()
+    await told("server podroute_alpha or pgvector has changed")
+    async with refused():
+        await backend.query(collection, QUERY, deadline())

@@ -140,6 +140,7 @@ async def test_every_filter_is_applied_on_the_pod(primary: psycopg.Connection, c
             statements.count(table, filtered=True),
             statements.delete_matching(table),
             statements.delete_returning(table, filtered=True),
+            statements.id_sizes(table),
         ):
             found = plan(primary, statement, ["jsonpath", "jsonb"], [path, variables])
             assert is_pushed_down(found), shape
@@ -173,6 +174,7 @@ async def test_what_matches_contain_is_asked_for_on_the_pod_as_well(
             (statements.count(table, filtered=True, narrowed=True), [], []),
             (statements.delete_matching(table, narrowed=True), [], []),
             (statements.delete_returning(table, filtered=True, narrowed=True), [], []),
+            (statements.id_sizes(table, narrowed=True), [], []),
         ):
             found = plan(primary, statement, [*types, "jsonpath", "jsonb", "jsonb"], [*values, *parameters])
             assert is_pushed_down(found), shape

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import psycopg
@@ -518,3 +518,29 @@ async def test_what_a_killed_router_left_half_made_the_others_make_whole(
     async with fdw(primary.config) as started_anew:
         await started_anew.follow(newest, deadline())
         assert primary.foreign_tables().keys() == CONTROLS | tables_of(*many)
+
+
+async def test_a_router_that_freezes_at_its_work_keeps_the_others_out_for_a_while_only(
+    primary: Primary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        reconcile, "_BOUNDS", "set local lock_timeout = '2s'; set local idle_in_transaction_session_timeout = '300ms'"
+    )
+    compare, is_frozen, goes_on = reconcile.compare_servers, asyncio.Event(), asyncio.Event()
+
+    async def freeze(*arguments: Any) -> Any:
+        monkeypatch.setattr(reconcile, "compare_servers", compare)
+        is_frozen.set()
+        await goes_on.wait()
+        return await compare(*arguments)
+
+    monkeypatch.setattr(reconcile, "compare_servers", freeze)
+    async with fdw(primary.config) as frozen, fdw(primary.config) as other:
+        freezing = asyncio.create_task(frozen.follow(shard_map(1), deadline()))
+        await is_frozen.wait()
+        await within(Deadline.after(10), other.follow(shard_map(1), deadline()))
+        goes_on.set()
+        with pytest.raises(Unavailable):
+            await freezing
+        await frozen.follow(shard_map(1), deadline())
+    assert primary.foreign_tables().keys() == CONTROLS

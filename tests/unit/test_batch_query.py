@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 
 import pytest
-from google.rpc import code_pb2, error_details_pb2, status_pb2
+from google.rpc import code_pb2, error_details_pb2
 from podroute.v1 import vector_service_pb2
 from podroute_router.api.batch_query import MOST_AT_A_TIME, run_batch
 from podroute_router.api.requests import to_queries
@@ -32,7 +32,7 @@ def outcomes(batch: vector_service_pb2.BatchQueryResponse) -> list[str]:
     ]
 
 
-def reason(status: status_pb2.Status) -> str:
+def reason(status: vector_service_pb2.Status) -> str:
     info = error_details_pb2.ErrorInfo()
     assert status.details[0].Unpack(info)
     assert info.domain == "podroute"
@@ -104,6 +104,18 @@ async def test_a_response_that_finds_no_room_is_an_error_of_its_own() -> None:
     )
     assert outcomes(batch) == ["a", "RESPONSE_TOO_LARGE", "b"]
     assert batch.ByteSize() < 1000
+
+
+async def test_that_many_find_no_room_finds_room() -> None:
+    async def run(query: vector_service_pb2.QueryRequest, _: Deadline) -> vector_service_pb2.QueryResponse:
+        return answer(query, size=2000)
+
+    limits = Limits(max_message_bytes=100_000)
+    batch = await run_batch(queries(*["c"] * 100), run, Deadline.after(5), limits)
+    found = outcomes(batch)
+    assert set(found) == {"c", "RESPONSE_TOO_LARGE"}
+    assert found.count("c") >= 5
+    assert batch.ByteSize() <= limits.max_message_bytes
 
 
 async def test_a_call_that_is_cancelled_leaves_nothing_running() -> None:

@@ -78,8 +78,9 @@ class Router(
         await self.take(request, context)
         response = vectors.QueryResponse(route=ROUTE, incomplete_reason="INCOMPLETE_REASON_SCAN_LIMITED")
         unreadable = {"id": "a", "metadata": '{"n":' + "9" * 5000 + "}"}
-        results = [{"error": failure(grpc.StatusCode.NOT_FOUND)}, {"response": response}, {}]
-        results += [{"response": {"matches": [unreadable]}}, {"error": status_pb2.Status(code=99, message="new")}]
+        failed = vectors.Status.FromString(failure(grpc.StatusCode.NOT_FOUND).SerializeToString())
+        results = [{"error": failed}, {"response": response}, {}]
+        results += [{"response": {"matches": [unreadable]}}, {"error": vectors.Status(code=99, message="new")}]
         return vectors.BatchQueryResponse(results=results)
 
     async def Fetch(self, request, context):  # noqa: N802

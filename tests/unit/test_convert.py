@@ -421,6 +421,15 @@ def test_a_vector_that_is_a_view_with_strides_is_sent_whole() -> None:
     assert list(response.missing_ids) == ["b"]
 
 
+@pytest.mark.parametrize("count", [0, 1, 25_000])
+async def test_ids_of_deleted_records_come_in_code_point_order_however_many_they_are(count: int) -> None:
+    ids = [f"{chr(0x61 + number % 7)}{number * 7919 % count}" for number in range(count)]
+    response = await responses.from_deleted(ids, ROUTE)
+    assert list(response.deleted_ids) == sorted(ids)
+    assert response.deleted_count == count
+    assert response.route.pods == ["docs"]
+
+
 def test_a_response_says_how_it_was_served() -> None:
     response = responses.from_query(QueryResult(matches=[], incomplete_reason=IncompleteReason.TIMED_OUT), ROUTE)
     expected = route_pb2.Route(path=route_pb2.ACCESS_PATH_FDW, pods=["docs"], map_revision=7, on_primary=True)

@@ -51,6 +51,7 @@ def config(**changes: object) -> Config:
         (replace(DOCS, columns=(URL, replace(URL, name=""))), "COLUMN_NAME", "columns[1].name"),
         (replace(DOCS, columns=(URL, URL)), "COLUMN_NAME", "columns[1].name"),
         (replace(DOCS, columns=(replace(URL, name="embedding"),)), "COLUMN_NAME", "columns[0].name"),
+        (replace(DOCS, columns=(replace(URL, name="xmin"),)), "COLUMN_NAME", "columns[0].name"),
         (replace(DOCS, columns=(replace(URL, path=("a",) * 17),)), "COLUMN_PATH", "columns[0].path"),
         (replace(DOCS, columns=(replace(URL, path=("a", "\0")),)), "COLUMN_PATH", "columns[0].path[1]"),
         (replace(DOCS, columns=(replace(URL, type=ColumnType.JSONB),)), "COLUMN_INDEXED", "columns[0].indexed"),

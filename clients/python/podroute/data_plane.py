@@ -254,7 +254,8 @@ class DataPlane(Defaults):
             collection: the collection's name.
             ids: 1 to 10000 ids; an id that no record has is passed over.
             filter: in its place: the records that match; see `podroute.filters`.
-            include_ids: return the ids of the records deleted, not only their number.
+            include_ids: return the ids of the records deleted, not only their number. Where an answer was lost and the
+                call was made again, they are those of the last attempt.
             path: the access path; default: the client's.
             timeout: seconds; default: the client's.
         """

@@ -30,6 +30,8 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
+from podroute.v1 import vector_service_pb2
+
 DOMAIN = "podroute"
 """Domain of the ErrorInfo that podroute's own errors carry."""
 
@@ -182,7 +184,7 @@ def from_rpc_error(error: grpc.RpcError) -> Error:
     return failure
 
 
-def from_result_status(status: status_pb2.Status) -> Error:
+def from_result_status(status: vector_service_pb2.Status) -> Error:
     """The exception for the status of one result among others; `code` is UNKNOWN where gRPC has no such code."""
     code = _CODES.get(status.code, grpc.StatusCode.UNKNOWN)
     failure = from_status(code, status.message, status)
@@ -190,7 +192,9 @@ def from_result_status(status: status_pb2.Status) -> Error:
     return failure
 
 
-def from_status(code: grpc.StatusCode, message: str, status: status_pb2.Status | None) -> Error:
+def from_status(
+    code: grpc.StatusCode, message: str, status: status_pb2.Status | vector_service_pb2.Status | None
+) -> Error:
     """The exception for a status code, its message, and the google.rpc.Status that came with it, if any."""
     reason, metadata, retry_after_s = "", {}, None
     violations: list[FieldViolation] = []

@@ -1,8 +1,8 @@
 """How a client's channel behaves: the gRPC service config and the channel options, for clients in any language.
 
-Retries are gRPC's own: UNAVAILABLE only, and only of calls that can be made twice. Writes of the data plane can: an
-upsert replaces, a delete deletes what is left, and so on (the count is then that of the last attempt).
-CreateCollection, CreateIndex, DropIndex, AdoptCollection and DeleteCollection are never made again unasked.
+Retries are gRPC's own: of UNAVAILABLE and CANCELLED, and only of calls that can be made twice. Writes of the data plane
+can: an upsert replaces, a delete deletes what is left, and so on (the count is then that of the last attempt). Calls
+that change collections, indexes or exposures are never made again unasked.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ SERVICE_CONFIG: Final[dict[str, Any]] = {
                 {"service": "podroute.v1.CollectionService", "method": "ListCollections"},
                 {"service": "podroute.v1.CollectionService", "method": "ListIndexes"},
                 {"service": "podroute.v1.CollectionService", "method": "ListAdoptableTables"},
+                {"service": "podroute.v1.CollectionService", "method": "ListExposures"},
                 {"service": "podroute.v1.ShardMapService"},
             ],
             "retryPolicy": {

@@ -184,7 +184,7 @@ class CountResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """Where a collection's records are: a table on a pod. `generation` grows when the collection moves."""
+    """Where a collection's records are: a table on a pod. `generation` grows when it is made anew or moves."""
 
     pod: str
     table_schema: str

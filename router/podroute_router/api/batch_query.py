@@ -26,6 +26,11 @@ ANSWER_MOST_S: Final = 0.1
 _RESULT_BYTES: Final = 16
 """At most what a result takes beside the response in it."""
 
+_KEPT_BYTES: Final = 2048
+_KEPT_SHARE: Final = 0.5
+"""So many at most, and so much of the room of all together, are kept free for queries that are still to be answered:
+that one found no room has to find some."""
+
 Run = Callable[[vector_service_pb2.QueryRequest, Deadline], Awaitable[vector_service_pb2.QueryResponse]]
 """Serves one query."""
 
@@ -44,7 +49,8 @@ async def run_batch(
     due = Deadline(deadline.at - min(ANSWER_MOST_S, ANSWER_SHARE * deadline.remaining_s()))
     batch = vector_service_pb2.BatchQueryResponse()
     waiting = iter([(query, batch.results.add()) for query in queries])
-    room = limits.max_message_bytes
+    kept = min(_KEPT_BYTES, int(_KEPT_SHARE * limits.max_message_bytes / max(1, len(queries))))
+    room = limits.max_message_bytes - kept * len(queries)
 
     async def work() -> None:
         nonlocal room
@@ -54,16 +60,16 @@ async def run_batch(
             try:
                 response = await run(query, due)
                 size = response.ByteSize() + _RESULT_BYTES
-                if size > room:
+                if size > room + kept:
                     raise _no_room(size, limits.max_message_bytes)
             except Exception as error:  # noqa: BLE001
                 told = error if isinstance(error, PodrouteError) else internal_error()
                 log.failed(told, error)
-                result.error.CopyFrom(to_status(told))
-                room -= result.ByteSize()
+                result.error.ParseFromString(to_status(told).SerializeToString())
+                room += kept - result.ByteSize() - _RESULT_BYTES
             else:
                 result.response.CopyFrom(response)
-                room -= size
+                room += kept - size
 
     async with asyncio.TaskGroup() as workers:
         for _ in range(min(at_a_time(limits), len(queries))):

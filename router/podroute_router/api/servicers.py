@@ -103,7 +103,7 @@ class VectorService:
         if request.include_ids:
             most_bytes = self._limits.max_message_bytes // 2
             ids, route = await self._engine.delete_returning(collection, selection, most_bytes, path, deadline)
-            return responses.from_deleted(ids, route)
+            return await responses.from_deleted(ids, route)
         count, route = await self._engine.delete(collection, selection, path, deadline)
         return vector_service_pb2.DeleteResponse(deleted_count=count, route=responses.from_route(route))
 

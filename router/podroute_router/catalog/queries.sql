@@ -93,6 +93,12 @@ update podroute_catalog.collections set deleted = true, revision = $2
 where name = $1 and not deleted and ($3::bigint is null or generation = $3)
 returning name
 
+-- name: tell_exposures
+-- Tells one set of exposures of collections that there are from another: each change has a revision of its own.
+select count(*), max(e.revision), sum(e.revision)::text
+from podroute_catalog.exposures e
+join podroute_catalog.collections c on c.name = e.collection and not c.deleted
+
 -- name: read_exposures
 -- Reads the exposures of collections that there are.
 select e.view_schema, e.view_name, e.collection, e.columns, e.roles, e.code_point_order

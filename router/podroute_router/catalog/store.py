@@ -7,9 +7,9 @@ import json
 import logging
 import re
 import sys
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Any
 
@@ -52,6 +52,15 @@ def _statements(text: bytes) -> Mapping[str, bytes]:
 _SQL = _statements(_read_file("queries.sql"))
 
 
+@dataclass(frozen=True, slots=True)
+class _Exposures:
+    """The exposures as of a revision, and what the catalog told of them then."""
+
+    revision: int
+    told: Row
+    found: Sequence[Exposure]
+
+
 class CatalogStore:
     """The catalog in one database. Every call ends by its deadline, whatever the database does.
 
@@ -64,6 +73,7 @@ class CatalogStore:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._exposures: _Exposures | None = None
 
     async def migrate(self, deadline: Deadline) -> None:
         """Brings the catalog's objects to the version that this router knows; a later version is left as it is.
@@ -192,12 +202,20 @@ class CatalogStore:
         return removed
 
     async def exposures(self, deadline: Deadline) -> tuple[int, list[Exposure]]:
-        """The catalog's revision, and all exposures as of it, by schema and view."""
+        """The catalog's revision, and all exposures as of it, by schema and view.
+
+        They are asked for after each change of the map and seldom change, so those that were read are kept.
+        """
         async with self._connection(deadline) as connection, connection.transaction():
             await connection.execute(_SQL["take_snapshot"])
             ((revision, _),) = await _rows(connection, "read_revision")
-            rows = await _rows(connection, "read_exposures")
-        return int(revision), [_exposure_from_row(row) for row in rows]
+            [told] = await _rows(connection, "tell_exposures")
+            known = self._exposures
+            if known is None or known.told != told or known.revision > revision:
+                rows = await _rows(connection, "read_exposures")
+                known = _Exposures(revision, told, [_exposure_from_row(row) for row in rows])
+        self._exposures = replace(known, revision=revision)
+        return int(revision), list(known.found)
 
     async def put_exposure(self, exposure: Exposure, deadline: Deadline) -> None:
         """Adds the exposure, or has it take the place of the collection's own of that name.

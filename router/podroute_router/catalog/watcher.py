@@ -196,7 +196,7 @@ class ShardMapSource:
             await asyncio.sleep(MIN_SAVE_INTERVAL_S if saved else self._timeouts.poll_interval_s)
 
     async def _load(self, deadline: Deadline) -> None:
-        if not self._migrated:
+        if not self._migrated or self._full:  # it may be one restored from a backup of an earlier version
             await self._store.migrate(deadline)
             self._migrated = True
         full, self._full, began = self._full, False, time.monotonic()

@@ -37,12 +37,18 @@ class _Json(click.ParamType[Any]):
 @click.option("--count", is_flag=True, help="Explain a count.")
 @click.option("--delete", is_flag=True, help="Explain a deletion by --filter; nothing is deleted.")
 @click.option("--filter", "condition", type=_Json(dict, "JSON object"), help="""Such as '{"year": {"$gte": 2012}}'.""")
-@click.option("--limit", type=int, default=10, show_default=True, help="Of the query.")
+@click.option("--limit", type=int, default=10, show_default=True, help="Of the query: how many matches.")
 @click.option("--metric", type=METRICS, help="Of the query; default: the collection's.")
 @click.option("--exact", is_flag=True, help="Of the query: read every record instead of an index.")
-@click.option("--ef-search", type=int, help="Of the query.")
-@click.option("--path", type=click.Choice(["auto", "direct", "fdw"]), default="auto", show_default=True)
-@click.option("--analyze", is_flag=True, help="Run it, to tell how long each step takes.")
+@click.option("--ef-search", type=int, help="Of the query: size of the HNSW candidate list, 1 to 1000.")
+@click.option(
+    "--path",
+    type=click.Choice(["auto", "direct", "fdw"]),
+    default="auto",
+    show_default=True,
+    help="The way to explain; auto: the one that the call would go.",
+)
+@click.option("--analyze", is_flag=True, help="Run the query or count, to tell how long each step takes.")
 @address_option
 @json_option
 def command(

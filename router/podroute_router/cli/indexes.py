@@ -15,7 +15,13 @@ from podroute_router.cli.router_calls import METRICS, address_option, router_at
 
 @click.command("index")
 @click.argument("name")
-@click.option("--method", type=click.Choice(["hnsw", "ivfflat", "metadata-gin"]), default="hnsw", show_default=True)
+@click.option(
+    "--method",
+    type=click.Choice(["hnsw", "ivfflat", "metadata-gin"]),
+    default="hnsw",
+    show_default=True,
+    help="Two kinds for vectors, and one for filters on metadata.",
+)
 @click.option("--metric", type=METRICS, help="Of the queries that it serves; default: the collection's.")
 @click.option("--m", type=int, help="HNSW: links a node, 2 to 100; default: 16.")
 @click.option("--ef-construction", type=int, help="HNSW: size of the candidate list, 4 to 1000; default: 64.")

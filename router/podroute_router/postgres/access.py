@@ -5,6 +5,7 @@ A backend says which relations hold a collection and how a setting reaches the p
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from podroute_router.domain import (
     UpsertMode,
 )
 from podroute_router.filters import Filter
-from podroute_router.names import check_id_bytes
+from podroute_router.names import check_id_sizes
 from podroute_router.postgres.arrays import Encoded, set_element_type, text_array, vector_array
 from podroute_router.postgres.asked import counting, deletion, searching, selection_parameters
 from podroute_router.postgres.connection import Connection, Row
@@ -63,6 +64,9 @@ LANE_LIMIT = 100
 
 TEXT_COMPONENTS = 256 * 1024
 """Of the vectors that are written as text at a time, 4 MiB: libpq copies a statement whole."""
+
+IDS_AT_A_TIME = 1000
+"""Of records deleted: decoded before other calls have their turn."""
 
 _ANSWER_MARGIN_S = 0.05
 """Left of a deadline for the answer, after an exact pass."""
@@ -219,15 +223,26 @@ class TableAccess:
     ) -> list[str]:
         """Deletes the records selected in one transaction, unless their ids have more than so many bytes."""
         chosen, narrowed = selection_parameters(selection)
-        statement = statements.delete_returning(
-            relations.read, filtered=selection.filter is not None, narrowed=narrowed
-        )
+        filtered = selection.filter is not None
+        statement = statements.delete_returning(relations.read, filtered=filtered, narrowed=narrowed)
+        sizes = statements.id_sizes(relations.read, narrowed=narrowed) if filtered else ""
 
         async def attempt() -> list[str]:
-            async with self._pool.connection(deadline, writes=True) as connection, connection.transaction():
+            async with self._pool.connection(deadline, writes=True) as connection:
                 await self._check(connection, statement, chosen)
-                ids = [row[0] for row in await read(connection, statement, chosen)]
-                check_id_bytes(ids, most_bytes)  # raised here, it takes the deletion back
+                if sizes:  # a filter may match more records than the router, or the primary, has room for
+                    await self._check(connection, sizes, chosen)
+                    [(count, all_bytes)] = await read(connection, sizes, chosen)
+                    check_id_sizes(count, all_bytes or 0, most_bytes)
+                ids: list[str] = []
+                id_bytes = 0
+                async with connection.transaction():
+                    cursor = await connection.execute(statement, chosen, prepare=True, binary=True)
+                    while rows := await cursor.fetchmany(IDS_AT_A_TIME):
+                        ids += [row[0] for row in rows]
+                        id_bytes += sum(len(row[0].encode()) for row in rows)
+                        check_id_sizes(len(ids), id_bytes, most_bytes)  # raised here, it takes the deletion back
+                        await asyncio.sleep(0)
                 return ids
 
         return await until_no_conflict(attempt, deadline)
@@ -313,10 +328,7 @@ class TableAccess:
                     statement, parameters = counting(relations.read, condition)
                 case _:
                     statement, parameters = deletion(relations.read, asked)
-            async with connection.transaction():
-                if settings:
-                    await connection.execute(relations.apply_settings, (list(settings), list(settings.values())))
-                return await explain(connection, statement, parameters, settings, analyze=analyze)
+            return await explain(connection, statement, parameters, relations.apply_settings, settings, analyze=analyze)
 
 
 def _match(row: Row, query: Query) -> Match:

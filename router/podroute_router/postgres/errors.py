@@ -32,8 +32,9 @@ statement's table has changed."""
 _GONE = ("08", "57P")
 """Connection exceptions; the server shuts down, crashed, or is not yet ready."""
 
-_REFUSED_DATA = ("22", "54")
-"""Data exceptions; program limits, such as the nesting of JSON."""
+_REFUSED_DATA = ("22", "23", "54", "P0001")
+"""Data exceptions; constraints, and triggers that raise, which a table that was adopted may have; program limits, such
+as the nesting of JSON."""
 
 
 def unreachable(error: Exception, facts: Mapping[str, object]) -> PodrouteError:

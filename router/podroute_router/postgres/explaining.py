@@ -10,6 +10,7 @@ from typing import Final, cast
 
 import numpy as np
 from psycopg import sql
+from psycopg.pq import TransactionStatus
 
 from podroute_router.domain import Explanation
 from podroute_router.postgres.connection import Connection, Row
@@ -23,6 +24,7 @@ async def explain(
     connection: Connection,
     statement: str,
     parameters: Sequence[object],
+    apply_settings: str,
     settings: Mapping[str, str],
     *,
     analyze: bool,
@@ -30,13 +32,16 @@ async def explain(
     """How the statement is run.
 
     Args:
-        connection: in a transaction that has the settings.
+        connection: in no transaction.
         statement: takes the parameters as $1, $2 …, each with a cast that says its type.
         parameters: their values.
-        settings: what was set for it, for the answer.
+        apply_settings: sets $1 names to $2 values until the transaction ends.
+        settings: what is set for the statement.
         analyze: run it too.
     """
-    async with _Prepared(connection, statement, parameters) as prepared:
+    async with _Prepared(connection, statement, parameters) as prepared, connection.transaction():
+        if settings:
+            await connection.execute(apply_settings, (list(settings), list(settings.values())))
         plan = await prepared.plan()
         lines = await prepared.lines(analyze=analyze)
     return Explanation(
@@ -69,8 +74,9 @@ class _Prepared:
         await self._connection.execute(prepare + self._statement)
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
+    async def __aexit__(self, *_: object) -> None:
+        # After an error too, where that can be: what a session has prepared outlives its transactions.
+        if self._connection.pgconn.transaction_status in (TransactionStatus.IDLE, TransactionStatus.INTRANS):
             await self._connection.execute(sql.SQL("deallocate {}").format(self._name).as_string())
 
     async def plan(self) -> Plan:

@@ -191,9 +191,10 @@ async def put(connection: Connection, view: View) -> bool:
         AlreadyExists: the name is someone else's.
         FailedPrecondition: columns change, and something rests on the view.
     """
-    if await _comment(connection, view.exposure, view.kind) == view.comment:
+    standing = await _comment(connection, view.exposure, view.kind)
+    if standing == view.comment:
         return False
-    create = _create(view).as_string()
+    create = _create(view, replace=standing is not None).as_string()  # one that came since is not ours to replace
     try:
         try:
             async with connection.transaction():
@@ -268,8 +269,9 @@ async def _let_read(connection: Connection, view: View) -> None:
         await connection.execute(grant.as_string())
 
 
-def _create(view: View) -> sql.Composed:
-    return sql.SQL("create or replace view {} as {}").format(view.relation.identifier, view.select)
+def _create(view: View, *, replace: bool = True) -> sql.Composed:
+    verb = sql.SQL("create or replace view" if replace else "create view")
+    return sql.SQL("{} {} as {}").format(verb, view.relation.identifier, view.select)
 
 
 def _grants(view: View) -> list[sql.Composed]:

@@ -3,7 +3,7 @@
 The SQL is the same for every filter: `jsonb_path_exists(metadata, $path, $vars, true)`. So it is prepared once, is
 pushed down by postgres_fdw in every shape, and depends on no collation: jsonpath compares strings by code point.
 
-How the meaning of DESIGN.md comes about, in jsonpath:
+How the meaning of docs/filters.md comes about, in jsonpath:
 
 - The predicate stands in a filter expression, `$ ? (…)`, where *unknown* counts as false. Strict mode makes a missing
   key, or a value that is no object or array where one is needed, an error, which is unknown; it never unwraps arrays.

@@ -231,6 +231,16 @@ def delete_returning(relation: Relation, *, filtered: bool, narrowed: bool = Fal
 
 
 @lru_cache(maxsize=16384)
+def id_sizes(relation: Relation, *, narrowed: bool = False) -> str:
+    """Measures the ids that `delete_matching` would delete. One row: the count, and all bytes, null where it is 0."""
+    return (
+        sql.SQL("select count(*), sum(octet_length(id)) from {}{}")
+        .format(relation.identifier, _where(True, 1, narrowed=narrowed))
+        .as_string()
+    )
+
+
+@lru_cache(maxsize=16384)
 def count(relation: Relation, *, filtered: bool, narrowed: bool = False) -> str:
     """Counts. filtered: $1 the path, $2 the variables; narrowed: $3 as of `delete_matching`. One row: the count."""
     where = _where(filtered, 1, narrowed=narrowed)

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class CollectionServiceStub:
-    """Makes, lists, indexes and deletes collections. A collection is known to the router that made it at once, and to
-    every other within its poll interval at the latest, usually within milliseconds.
+    """Makes, adopts, lists, indexes, exposes and deletes collections. One is known to the router that made it at once, and
+    to every other within its poll interval at the latest, usually within milliseconds.
     """
 
     def __init__(self, channel):
@@ -99,8 +99,8 @@ class CollectionServiceStub:
 
 
 class CollectionServiceServicer:
-    """Makes, lists, indexes and deletes collections. A collection is known to the router that made it at once, and to
-    every other within its poll interval at the latest, usually within milliseconds.
+    """Makes, adopts, lists, indexes, exposes and deletes collections. One is known to the router that made it at once, and
+    to every other within its poll interval at the latest, usually within milliseconds.
     """
 
     def CreateCollection(self, request, context):
@@ -261,8 +261,8 @@ def add_CollectionServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CollectionService:
-    """Makes, lists, indexes and deletes collections. A collection is known to the router that made it at once, and to
-    every other within its poll interval at the latest, usually within milliseconds.
+    """Makes, adopts, lists, indexes, exposes and deletes collections. One is known to the router that made it at once, and
+    to every other within its poll interval at the latest, usually within milliseconds.
     """
 
     @staticmethod

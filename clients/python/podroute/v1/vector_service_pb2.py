@@ -22,69 +22,71 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
+from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 from podroute.v1 import filter_pb2 as podroute_dot_v1_dot_filter__pb2
 from podroute.v1 import record_pb2 as podroute_dot_v1_dot_record__pb2
 from podroute.v1 import route_pb2 as podroute_dot_v1_dot_route__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n podroute/v1/vector_service.proto\x12\x0bpodroute.v1\x1a\x17google/rpc/status.proto\x1a\x18podroute/v1/filter.proto\x1a\x18podroute/v1/record.proto\x1a\x17podroute/v1/route.proto\"\x97\x01\n\rUpsertRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12$\n\x07records\x18\x02 \x03(\x0b\x32\x13.podroute.v1.Record\x12%\n\x04path\x18\x03 \x01(\x0e\x32\x17.podroute.v1.AccessPath\x12%\n\x04mode\x18\x04 \x01(\x0e\x32\x17.podroute.v1.UpsertMode\"K\n\x0eUpsertResponse\x12\x16\n\x0eupserted_count\x18\x01 \x01(\x03\x12!\n\x05route\x18\x02 \x01(\x0b\x32\x12.podroute.v1.Route\"\xaf\x01\n\x13UpsertStreamRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12$\n\x07records\x18\x02 \x03(\x0b\x32\x13.podroute.v1.Record\x12%\n\x04path\x18\x03 \x01(\x0e\x32\x17.podroute.v1.AccessPath\x12\x10\n\x08sequence\x18\x04 \x01(\x03\x12%\n\x04mode\x18\x05 \x01(\x0e\x32\x17.podroute.v1.UpsertMode\"c\n\x14UpsertStreamResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x16\n\x0eupserted_count\x18\x02 \x01(\x03\x12!\n\x05route\x18\x03 \x01(\x0b\x32\x12.podroute.v1.Route\"\xc9\x01\n\x0cSearchParams\x12\r\n\x05\x65xact\x18\x01 \x01(\x08\x12\x16\n\tef_search\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x06probes\x18\x03 \x01(\x05H\x01\x88\x01\x01\x12\x32\n\x0eiterative_scan\x18\x04 \x01(\x0e\x32\x1a.podroute.v1.IterativeScan\x12\x1c\n\x0fmax_scan_tuples\x18\x05 \x01(\x05H\x02\x88\x01\x01\x42\x0c\n\n_ef_searchB\t\n\x07_probesB\x12\n\x10_max_scan_tuples\"\x90\x03\n\x0cQueryRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12%\n\x06vector\x18\x02 \x01(\x0b\x32\x13.podroute.v1.VectorH\x00\x12\x0c\n\x02id\x18\x03 \x01(\tH\x00\x12\x12\n\x05limit\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12#\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x13.podroute.v1.Filter\x12#\n\x06metric\x18\x06 \x01(\x0e\x32\x13.podroute.v1.Metric\x12)\n\x06params\x18\x07 \x01(\x0b\x32\x19.podroute.v1.SearchParams\x12\x19\n\x0cmax_distance\x18\x08 \x01(\x01H\x02\x88\x01\x01\x12\x18\n\x10include_metadata\x18\t \x01(\x08\x12\x16\n\x0einclude_vector\x18\n \x01(\x08\x12%\n\x04path\x18\x0b \x01(\x0e\x32\x17.podroute.v1.AccessPath\x12\x15\n\rmetadata_keys\x18\x0c \x03(\tB\x08\n\x06targetB\x08\n\x06_limitB\x0f\n\r_max_distance\"\xa3\x01\n\rQueryResponse\x12#\n\x07matches\x18\x01 \x03(\x0b\x32\x12.podroute.v1.Match\x12!\n\x05route\x18\x02 \x01(\x0b\x32\x12.podroute.v1.Route\x12\x10\n\x08\x63omplete\x18\x03 \x01(\x08\x12\x38\n\x11incomplete_reason\x18\x04 \x01(\x0e\x32\x1d.podroute.v1.IncompleteReason\"?\n\x11\x42\x61tchQueryRequest\x12*\n\x07queries\x18\x01 \x03(\x0b\x32\x19.podroute.v1.QueryRequest\"D\n\x12\x42\x61tchQueryResponse\x12.\n\x07results\x18\x01 \x03(\x0b\x32\x1d.podroute.v1.BatchQueryResult\"r\n\x10\x42\x61tchQueryResult\x12.\n\x08response\x18\x01 \x01(\x0b\x32\x1a.podroute.v1.QueryResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"V\n\x0c\x46\x65tchRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x03(\t\x12%\n\x04path\x18\x03 \x01(\x0e\x32\x17.podroute.v1.AccessPath\"m\n\rFetchResponse\x12$\n\x07records\x18\x01 \x03(\x0b\x32\x13.podroute.v1.Record\x12\x13\n\x0bmissing_ids\x18\x02 \x03(\t\x12!\n\x05route\x18\x03 \x01(\x0b\x32\x12.podroute.v1.Route\"\x15\n\x06IdList\x12\x0b\n\x03ids\x18\x01 \x03(\t\"\xb4\x01\n\rDeleteRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\"\n\x03ids\x18\x02 \x01(\x0b\x32\x13.podroute.v1.IdListH\x00\x12%\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x13.podroute.v1.FilterH\x00\x12%\n\x04path\x18\x04 \x01(\x0e\x32\x17.podroute.v1.AccessPath\x12\x13\n\x0binclude_ids\x18\x05 \x01(\x08\x42\x08\n\x06target\"_\n\x0e\x44\x65leteResponse\x12\x15\n\rdeleted_count\x18\x01 \x01(\x03\x12!\n\x05route\x18\x02 \x01(\x0b\x32\x12.podroute.v1.Route\x12\x13\n\x0b\x64\x65leted_ids\x18\x03 \x03(\t\"n\n\x0c\x43ountRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12#\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x13.podroute.v1.Filter\x12%\n\x04path\x18\x03 \x01(\x0e\x32\x17.podroute.v1.AccessPath\"A\n\rCountResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12!\n\x05route\x18\x02 \x01(\x0b\x32\x12.podroute.v1.Route\"\xe0\x01\n\x15UpdateMetadataRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\"\n\x03ids\x18\x02 \x01(\x0b\x32\x13.podroute.v1.IdListH\x00\x12%\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x13.podroute.v1.FilterH\x00\x12\x10\n\x08metadata\x18\x04 \x01(\t\x12%\n\x04mode\x18\x05 \x01(\x0e\x32\x17.podroute.v1.UpdateMode\x12%\n\x04path\x18\x06 \x01(\x0e\x32\x17.podroute.v1.AccessPathB\x08\n\x06target\"R\n\x16UpdateMetadataResponse\x12\x15\n\rupdated_count\x18\x01 \x01(\x03\x12!\n\x05route\x18\x02 \x01(\x0b\x32\x12.podroute.v1.Route\"\xc8\x01\n\x0bScanRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12#\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x13.podroute.v1.Filter\x12\x14\n\x0cresume_token\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x18\n\x10include_metadata\x18\x05 \x01(\x08\x12\x16\n\x0einclude_vector\x18\x06 \x01(\x08\x12%\n\x04path\x18\x07 \x01(\x0e\x32\x17.podroute.v1.AccessPath\"m\n\x0cScanResponse\x12$\n\x07records\x18\x01 \x03(\x0b\x32\x13.podroute.v1.Record\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12!\n\x05route\x18\x03 \x01(\x0b\x32\x12.podroute.v1.Route*c\n\nUpsertMode\x12\x1b\n\x17UPSERT_MODE_UNSPECIFIED\x10\x00\x12\x1b\n\x17UPSERT_MODE_INSERT_ONLY\x10\x01\x12\x1b\n\x17UPSERT_MODE_UPDATE_ONLY\x10\x02*~\n\rIterativeScan\x12\x1e\n\x1aITERATIVE_SCAN_UNSPECIFIED\x10\x00\x12\x16\n\x12ITERATIVE_SCAN_OFF\x10\x01\x12\x19\n\x15ITERATIVE_SCAN_STRICT\x10\x02\x12\x1a\n\x16ITERATIVE_SCAN_RELAXED\x10\x03*z\n\x10IncompleteReason\x12!\n\x1dINCOMPLETE_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1bINCOMPLETE_REASON_TIMED_OUT\x10\x01\x12\"\n\x1eINCOMPLETE_REASON_SCAN_LIMITED\x10\x02*Y\n\nUpdateMode\x12\x1b\n\x17UPDATE_MODE_UNSPECIFIED\x10\x00\x12\x15\n\x11UPDATE_MODE_MERGE\x10\x01\x12\x17\n\x13UPDATE_MODE_REPLACE\x10\x02\x32\x97\x05\n\rVectorService\x12\x41\n\x06Upsert\x12\x1a.podroute.v1.UpsertRequest\x1a\x1b.podroute.v1.UpsertResponse\x12W\n\x0cUpsertStream\x12 .podroute.v1.UpsertStreamRequest\x1a!.podroute.v1.UpsertStreamResponse(\x01\x30\x01\x12>\n\x05Query\x12\x19.podroute.v1.QueryRequest\x1a\x1a.podroute.v1.QueryResponse\x12M\n\nBatchQuery\x12\x1e.podroute.v1.BatchQueryRequest\x1a\x1f.podroute.v1.BatchQueryResponse\x12>\n\x05\x46\x65tch\x12\x19.podroute.v1.FetchRequest\x1a\x1a.podroute.v1.FetchResponse\x12\x41\n\x06\x44\x65lete\x12\x1a.podroute.v1.DeleteRequest\x1a\x1b.podroute.v1.DeleteResponse\x12>\n\x05\x43ount\x12\x19.podroute.v1.CountRequest\x1a\x1a.podroute.v1.CountResponse\x12Y\n\x0eUpdateMetadata\x12\".podroute.v1.UpdateMetadataRequest\x1a#.podroute.v1.UpdateMetadataResponse\x12=\n\x04Scan\x12\x18.podroute.v1.ScanRequest\x1a\x19.podroute.v1.ScanResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n podroute/v1/vector_service.proto\x12\x0bpodroute.v1\x1a\x19google/protobuf/any.proto\x1a\x18podroute/v1/filter.proto\x1a\x18podroute/v1/record.proto\x1a\x17podroute/v1/route.proto\"\x97\x01\n\rUpsertRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12$\n\x07records\x18\x02 \x03(\x0b\x32\x13.podroute.v1.Record\x12%\n\x04path\x18\x03 \x01(\x0e\x32\x17.podroute.v1.AccessPath\x12%\n\x04mode\x18\x04 \x01(\x0e\x32\x17.podroute.v1.UpsertMode\"K\n\x0eUpsertResponse\x12\x16\n\x0eupserted_count\x18\x01 \x01(\x03\x12!\n\x05route\x18\x02 \x01(\x0b\x32\x12.podroute.v1.Route\"\xaf\x01\n\x13UpsertStreamRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12$\n\x07records\x18\x02 \x03(\x0b\x32\x13.podroute.v1.Record\x12%\n\x04path\x18\x03 \x01(\x0e\x32\x17.podroute.v1.AccessPath\x12\x10\n\x08sequence\x18\x04 \x01(\x03\x12%\n\x04mode\x18\x05 \x01(\x0e\x32\x17.podroute.v1.UpsertMode\"c\n\x14UpsertStreamResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x16\n\x0eupserted_count\x18\x02 \x01(\x03\x12!\n\x05route\x18\x03 \x01(\x0b\x32\x12.podroute.v1.Route\"\xc9\x01\n\x0cSearchParams\x12\r\n\x05\x65xact\x18\x01 \x01(\x08\x12\x16\n\tef_search\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x06probes\x18\x03 \x01(\x05H\x01\x88\x01\x01\x12\x32\n\x0eiterative_scan\x18\x04 \x01(\x0e\x32\x1a.podroute.v1.IterativeScan\x12\x1c\n\x0fmax_scan_tuples\x18\x05 \x01(\x05H\x02\x88\x01\x01\x42\x0c\n\n_ef_searchB\t\n\x07_probesB\x12\n\x10_max_scan_tuples\"\x90\x03\n\x0cQueryRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12%\n\x06vector\x18\x02 \x01(\x0b\x32\x13.podroute.v1.VectorH\x00\x12\x0c\n\x02id\x18\x03 \x01(\tH\x00\x12\x12\n\x05limit\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12#\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x13.podroute.v1.Filter\x12#\n\x06metric\x18\x06 \x01(\x0e\x32\x13.podroute.v1.Metric\x12)\n\x06params\x18\x07 \x01(\x0b\x32\x19.podroute.v1.SearchParams\x12\x19\n\x0cmax_distance\x18\x08 \x01(\x01H\x02\x88\x01\x01\x12\x18\n\x10include_metadata\x18\t \x01(\x08\x12\x16\n\x0einclude_vector\x18\n \x01(\x08\x12%\n\x04path\x18\x0b \x01(\x0e\x32\x17.podroute.v1.AccessPath\x12\x15\n\rmetadata_keys\x18\x0c \x03(\tB\x08\n\x06targetB\x08\n\x06_limitB\x0f\n\r_max_distance\"\xa3\x01\n\rQueryResponse\x12#\n\x07matches\x18\x01 \x03(\x0b\x32\x12.podroute.v1.Match\x12!\n\x05route\x18\x02 \x01(\x0b\x32\x12.podroute.v1.Route\x12\x10\n\x08\x63omplete\x18\x03 \x01(\x08\x12\x38\n\x11incomplete_reason\x18\x04 \x01(\x0e\x32\x1d.podroute.v1.IncompleteReason\"?\n\x11\x42\x61tchQueryRequest\x12*\n\x07queries\x18\x01 \x03(\x0b\x32\x19.podroute.v1.QueryRequest\"D\n\x12\x42\x61tchQueryResponse\x12.\n\x07results\x18\x01 \x03(\x0b\x32\x1d.podroute.v1.BatchQueryResult\"s\n\x10\x42\x61tchQueryResult\x12.\n\x08response\x18\x01 \x01(\x0b\x32\x1a.podroute.v1.QueryResponseH\x00\x12$\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x13.podroute.v1.StatusH\x00\x42\t\n\x07outcome\"N\n\x06Status\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12%\n\x07\x64\x65tails\x18\x03 \x03(\x0b\x32\x14.google.protobuf.Any\"V\n\x0c\x46\x65tchRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x03(\t\x12%\n\x04path\x18\x03 \x01(\x0e\x32\x17.podroute.v1.AccessPath\"m\n\rFetchResponse\x12$\n\x07records\x18\x01 \x03(\x0b\x32\x13.podroute.v1.Record\x12\x13\n\x0bmissing_ids\x18\x02 \x03(\t\x12!\n\x05route\x18\x03 \x01(\x0b\x32\x12.podroute.v1.Route\"\x15\n\x06IdList\x12\x0b\n\x03ids\x18\x01 \x03(\t\"\xb4\x01\n\rDeleteRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\"\n\x03ids\x18\x02 \x01(\x0b\x32\x13.podroute.v1.IdListH\x00\x12%\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x13.podroute.v1.FilterH\x00\x12%\n\x04path\x18\x04 \x01(\x0e\x32\x17.podroute.v1.AccessPath\x12\x13\n\x0binclude_ids\x18\x05 \x01(\x08\x42\x08\n\x06target\"_\n\x0e\x44\x65leteResponse\x12\x15\n\rdeleted_count\x18\x01 \x01(\x03\x12!\n\x05route\x18\x02 \x01(\x0b\x32\x12.podroute.v1.Route\x12\x13\n\x0b\x64\x65leted_ids\x18\x03 \x03(\t\"n\n\x0c\x43ountRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12#\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x13.podroute.v1.Filter\x12%\n\x04path\x18\x03 \x01(\x0e\x32\x17.podroute.v1.AccessPath\"A\n\rCountResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12!\n\x05route\x18\x02 \x01(\x0b\x32\x12.podroute.v1.Route\"\xe0\x01\n\x15UpdateMetadataRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\"\n\x03ids\x18\x02 \x01(\x0b\x32\x13.podroute.v1.IdListH\x00\x12%\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x13.podroute.v1.FilterH\x00\x12\x10\n\x08metadata\x18\x04 \x01(\t\x12%\n\x04mode\x18\x05 \x01(\x0e\x32\x17.podroute.v1.UpdateMode\x12%\n\x04path\x18\x06 \x01(\x0e\x32\x17.podroute.v1.AccessPathB\x08\n\x06target\"R\n\x16UpdateMetadataResponse\x12\x15\n\rupdated_count\x18\x01 \x01(\x03\x12!\n\x05route\x18\x02 \x01(\x0b\x32\x12.podroute.v1.Route\"\xc8\x01\n\x0bScanRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12#\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x13.podroute.v1.Filter\x12\x14\n\x0cresume_token\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x18\n\x10include_metadata\x18\x05 \x01(\x08\x12\x16\n\x0einclude_vector\x18\x06 \x01(\x08\x12%\n\x04path\x18\x07 \x01(\x0e\x32\x17.podroute.v1.AccessPath\"m\n\x0cScanResponse\x12$\n\x07records\x18\x01 \x03(\x0b\x32\x13.podroute.v1.Record\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12!\n\x05route\x18\x03 \x01(\x0b\x32\x12.podroute.v1.Route*c\n\nUpsertMode\x12\x1b\n\x17UPSERT_MODE_UNSPECIFIED\x10\x00\x12\x1b\n\x17UPSERT_MODE_INSERT_ONLY\x10\x01\x12\x1b\n\x17UPSERT_MODE_UPDATE_ONLY\x10\x02*~\n\rIterativeScan\x12\x1e\n\x1aITERATIVE_SCAN_UNSPECIFIED\x10\x00\x12\x16\n\x12ITERATIVE_SCAN_OFF\x10\x01\x12\x19\n\x15ITERATIVE_SCAN_STRICT\x10\x02\x12\x1a\n\x16ITERATIVE_SCAN_RELAXED\x10\x03*z\n\x10IncompleteReason\x12!\n\x1dINCOMPLETE_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1bINCOMPLETE_REASON_TIMED_OUT\x10\x01\x12\"\n\x1eINCOMPLETE_REASON_SCAN_LIMITED\x10\x02*Y\n\nUpdateMode\x12\x1b\n\x17UPDATE_MODE_UNSPECIFIED\x10\x00\x12\x15\n\x11UPDATE_MODE_MERGE\x10\x01\x12\x17\n\x13UPDATE_MODE_REPLACE\x10\x02\x32\x97\x05\n\rVectorService\x12\x41\n\x06Upsert\x12\x1a.podroute.v1.UpsertRequest\x1a\x1b.podroute.v1.UpsertResponse\x12W\n\x0cUpsertStream\x12 .podroute.v1.UpsertStreamRequest\x1a!.podroute.v1.UpsertStreamResponse(\x01\x30\x01\x12>\n\x05Query\x12\x19.podroute.v1.QueryRequest\x1a\x1a.podroute.v1.QueryResponse\x12M\n\nBatchQuery\x12\x1e.podroute.v1.BatchQueryRequest\x1a\x1f.podroute.v1.BatchQueryResponse\x12>\n\x05\x46\x65tch\x12\x19.podroute.v1.FetchRequest\x1a\x1a.podroute.v1.FetchResponse\x12\x41\n\x06\x44\x65lete\x12\x1a.podroute.v1.DeleteRequest\x1a\x1b.podroute.v1.DeleteResponse\x12>\n\x05\x43ount\x12\x19.podroute.v1.CountRequest\x1a\x1a.podroute.v1.CountResponse\x12Y\n\x0eUpdateMetadata\x12\".podroute.v1.UpdateMetadataRequest\x1a#.podroute.v1.UpdateMetadataResponse\x12=\n\x04Scan\x12\x18.podroute.v1.ScanRequest\x1a\x19.podroute.v1.ScanResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'podroute.v1.vector_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_UPSERTMODE']._serialized_start=2991
-  _globals['_UPSERTMODE']._serialized_end=3090
-  _globals['_ITERATIVESCAN']._serialized_start=3092
-  _globals['_ITERATIVESCAN']._serialized_end=3218
-  _globals['_INCOMPLETEREASON']._serialized_start=3220
-  _globals['_INCOMPLETEREASON']._serialized_end=3342
-  _globals['_UPDATEMODE']._serialized_start=3344
-  _globals['_UPDATEMODE']._serialized_end=3433
-  _globals['_UPSERTREQUEST']._serialized_start=152
-  _globals['_UPSERTREQUEST']._serialized_end=303
-  _globals['_UPSERTRESPONSE']._serialized_start=305
-  _globals['_UPSERTRESPONSE']._serialized_end=380
-  _globals['_UPSERTSTREAMREQUEST']._serialized_start=383
-  _globals['_UPSERTSTREAMREQUEST']._serialized_end=558
-  _globals['_UPSERTSTREAMRESPONSE']._serialized_start=560
-  _globals['_UPSERTSTREAMRESPONSE']._serialized_end=659
-  _globals['_SEARCHPARAMS']._serialized_start=662
-  _globals['_SEARCHPARAMS']._serialized_end=863
-  _globals['_QUERYREQUEST']._serialized_start=866
-  _globals['_QUERYREQUEST']._serialized_end=1266
-  _globals['_QUERYRESPONSE']._serialized_start=1269
-  _globals['_QUERYRESPONSE']._serialized_end=1432
-  _globals['_BATCHQUERYREQUEST']._serialized_start=1434
-  _globals['_BATCHQUERYREQUEST']._serialized_end=1497
-  _globals['_BATCHQUERYRESPONSE']._serialized_start=1499
-  _globals['_BATCHQUERYRESPONSE']._serialized_end=1567
-  _globals['_BATCHQUERYRESULT']._serialized_start=1569
-  _globals['_BATCHQUERYRESULT']._serialized_end=1683
-  _globals['_FETCHREQUEST']._serialized_start=1685
-  _globals['_FETCHREQUEST']._serialized_end=1771
-  _globals['_FETCHRESPONSE']._serialized_start=1773
-  _globals['_FETCHRESPONSE']._serialized_end=1882
-  _globals['_IDLIST']._serialized_start=1884
-  _globals['_IDLIST']._serialized_end=1905
-  _globals['_DELETEREQUEST']._serialized_start=1908
-  _globals['_DELETEREQUEST']._serialized_end=2088
-  _globals['_DELETERESPONSE']._serialized_start=2090
-  _globals['_DELETERESPONSE']._serialized_end=2185
-  _globals['_COUNTREQUEST']._serialized_start=2187
-  _globals['_COUNTREQUEST']._serialized_end=2297
-  _globals['_COUNTRESPONSE']._serialized_start=2299
-  _globals['_COUNTRESPONSE']._serialized_end=2364
-  _globals['_UPDATEMETADATAREQUEST']._serialized_start=2367
-  _globals['_UPDATEMETADATAREQUEST']._serialized_end=2591
-  _globals['_UPDATEMETADATARESPONSE']._serialized_start=2593
-  _globals['_UPDATEMETADATARESPONSE']._serialized_end=2675
-  _globals['_SCANREQUEST']._serialized_start=2678
-  _globals['_SCANREQUEST']._serialized_end=2878
-  _globals['_SCANRESPONSE']._serialized_start=2880
-  _globals['_SCANRESPONSE']._serialized_end=2989
-  _globals['_VECTORSERVICE']._serialized_start=3436
-  _globals['_VECTORSERVICE']._serialized_end=4099
+  _globals['_UPSERTMODE']._serialized_start=3074
+  _globals['_UPSERTMODE']._serialized_end=3173
+  _globals['_ITERATIVESCAN']._serialized_start=3175
+  _globals['_ITERATIVESCAN']._serialized_end=3301
+  _globals['_INCOMPLETEREASON']._serialized_start=3303
+  _globals['_INCOMPLETEREASON']._serialized_end=3425
+  _globals['_UPDATEMODE']._serialized_start=3427
+  _globals['_UPDATEMODE']._serialized_end=3516
+  _globals['_UPSERTREQUEST']._serialized_start=154
+  _globals['_UPSERTREQUEST']._serialized_end=305
+  _globals['_UPSERTRESPONSE']._serialized_start=307
+  _globals['_UPSERTRESPONSE']._serialized_end=382
+  _globals['_UPSERTSTREAMREQUEST']._serialized_start=385
+  _globals['_UPSERTSTREAMREQUEST']._serialized_end=560
+  _globals['_UPSERTSTREAMRESPONSE']._serialized_start=562
+  _globals['_UPSERTSTREAMRESPONSE']._serialized_end=661
+  _globals['_SEARCHPARAMS']._serialized_start=664
+  _globals['_SEARCHPARAMS']._serialized_end=865
+  _globals['_QUERYREQUEST']._serialized_start=868
+  _globals['_QUERYREQUEST']._serialized_end=1268
+  _globals['_QUERYRESPONSE']._serialized_start=1271
+  _globals['_QUERYRESPONSE']._serialized_end=1434
+  _globals['_BATCHQUERYREQUEST']._serialized_start=1436
+  _globals['_BATCHQUERYREQUEST']._serialized_end=1499
+  _globals['_BATCHQUERYRESPONSE']._serialized_start=1501
+  _globals['_BATCHQUERYRESPONSE']._serialized_end=1569
+  _globals['_BATCHQUERYRESULT']._serialized_start=1571
+  _globals['_BATCHQUERYRESULT']._serialized_end=1686
+  _globals['_STATUS']._serialized_start=1688
+  _globals['_STATUS']._serialized_end=1766
+  _globals['_FETCHREQUEST']._serialized_start=1768
+  _globals['_FETCHREQUEST']._serialized_end=1854
+  _globals['_FETCHRESPONSE']._serialized_start=1856
+  _globals['_FETCHRESPONSE']._serialized_end=1965
+  _globals['_IDLIST']._serialized_start=1967
+  _globals['_IDLIST']._serialized_end=1988
+  _globals['_DELETEREQUEST']._serialized_start=1991
+  _globals['_DELETEREQUEST']._serialized_end=2171
+  _globals['_DELETERESPONSE']._serialized_start=2173
+  _globals['_DELETERESPONSE']._serialized_end=2268
+  _globals['_COUNTREQUEST']._serialized_start=2270
+  _globals['_COUNTREQUEST']._serialized_end=2380
+  _globals['_COUNTRESPONSE']._serialized_start=2382
+  _globals['_COUNTRESPONSE']._serialized_end=2447
+  _globals['_UPDATEMETADATAREQUEST']._serialized_start=2450
+  _globals['_UPDATEMETADATAREQUEST']._serialized_end=2674
+  _globals['_UPDATEMETADATARESPONSE']._serialized_start=2676
+  _globals['_UPDATEMETADATARESPONSE']._serialized_end=2758
+  _globals['_SCANREQUEST']._serialized_start=2761
+  _globals['_SCANREQUEST']._serialized_end=2961
+  _globals['_SCANRESPONSE']._serialized_start=2963
+  _globals['_SCANRESPONSE']._serialized_end=3072
+  _globals['_VECTORSERVICE']._serialized_start=3519
+  _globals['_VECTORSERVICE']._serialized_end=4182
 # @@protoc_insertion_point(module_scope)

@@ -143,7 +143,7 @@ class Collection:
 
         Args:
             data: the vector, or what the adapter takes.
-            limit: how many at most, up to 1000. With a filter too there are so many, where that many match.
+            limit: how many at most, up to 1000; with a filter, too, so many come where that many match.
             filters: only records that match; see `podroute.vecs.filters`.
             measure: the distance. Without an index for it, a warning says so.
             include_value: with the distance.
