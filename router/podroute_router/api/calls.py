@@ -19,6 +19,9 @@ from podroute_router.errors import InvalidArgument, PodrouteError, ResourceExhau
 MAX_DEADLINE_S = 7 * 24 * 3600.0
 """A caller's deadline counts up to a week: PostgreSQL's timeouts end at 24 days."""
 
+LATE_S = 0.05
+"""A call that is ended so shortly before its deadline here is at its caller's: the request was under way that long."""
+
 Context = grpc.aio.ServicerContext[bytes, bytes]
 Unary = Callable[[Any, Deadline], Awaitable[Message]]
 """A servicer's method: request and deadline to response."""
@@ -171,7 +174,7 @@ class Method:
 
 def _tell_cancelled(log: CallLog, deadline: Deadline, error: CancelledError) -> None:
     """At the caller's deadline gRPC may end the call before the router's own timer does: that is no caller gone."""
-    if deadline.remaining_s() > 0:
+    if deadline.remaining_s() > LATE_S:
         log.cancelled()
     else:
         log.failed(deadline_passed(), error)
