@@ -17,7 +17,7 @@ demo: .venv/.installed  ## the whole thing in one minute, on an embedded cluster
 	$(BIN)/podroute demo
 
 test: .venv/.installed .venv-vecs/.installed  ## the whole test suite; some tests run vecs itself
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile
 
 check: .venv/.installed  ## style, types, layers, contract, stubs
 	$(BIN)/ruff check .

@@ -218,11 +218,11 @@ async def test_a_watch_that_cannot_look_says_so_once_and_goes_on(
             while words not in caplog.text:
                 await asyncio.sleep(0.05)
 
-    with monkeypatch.context() as broken:
-        broken.setattr(watch, "_FACTS", "select from no_such_table where $1::text[] is null")
-        await told("the foreign servers cannot be looked at")
-        await asyncio.sleep(0.3)
+    primary.admin.execute("revoke select on pg_foreign_server from public")
+    await told("the foreign servers cannot be looked at")
+    await asyncio.sleep(0.3)
     assert caplog.text.count("the foreign servers cannot be looked at") == 1
+    primary.admin.execute("grant select on pg_foreign_server to public")
     await told("the foreign servers are looked at again")
     await backend.query(collection, QUERY, deadline())
     primary.drop_extensions()
