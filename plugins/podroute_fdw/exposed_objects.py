@@ -53,6 +53,7 @@ def server(config: Config, pod: str, *, primary: Database) -> Server:
     """
     of_router = objects.server(config, pod, primary=primary, server_version=0)
     settings = SESSION_SETTINGS | {
+        "hnsw.iterative_scan": "strict_order",  # nobody sorts what SQL users get
         "role": READER,
         "default_transaction_read_only": "on",
         "client_connection_check_interval": "2s",

@@ -97,7 +97,7 @@ class SearchParams:
     exact: bool = False
     ef_search: int | None = None
     probes: int | None = None
-    iterative_scan: IterativeScan = IterativeScan.STRICT
+    iterative_scan: IterativeScan = IterativeScan.RELAXED
     max_scan_tuples: int | None = None
 
     @property

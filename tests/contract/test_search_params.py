@@ -61,7 +61,7 @@ def rare(limit: int, params: SearchParams) -> Query:
         SearchParams(exact=True),
         SearchParams(ef_search=1),
         SearchParams(ef_search=1000, probes=32_768),
-        SearchParams(iterative_scan=IterativeScan.RELAXED),
+        SearchParams(iterative_scan=IterativeScan.STRICT),
         SearchParams(exact=True, iterative_scan=IterativeScan.OFF, max_scan_tuples=1),
     ],
     ids=str,

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import podroute
 import psycopg
 import pytest
@@ -178,6 +179,23 @@ async def test_sql_finds_the_neighbours_that_the_router_finds(
     assert by_sql == [match.id for match in by_router.matches]
     of_pod = pod_plan(sql_side, statement)
     assert any("Order By" in node for node in nodes(of_pod))  # the HNSW index
+
+
+async def test_neighbours_beyond_the_first_candidates_come_in_order(
+    client: podroute.AsyncClient, session: psycopg.Connection, web: str
+) -> None:
+    name, vector = f"ordered_{uuid.uuid4().hex[:8]}", str([0.5] * 16)
+    await client.create_collection(name, dimension=16, metric="l2", pod="alpha")
+    vectors = np.random.default_rng(1).random((3000, 16), np.float32)
+    await client.upsert_many(name, [(str(i), vector, {}) for i, vector in enumerate(vectors)])
+    await client.create_index(name)
+    await client.expose_collection(name, roles=[web])
+    statement = f"select embedding <-> '{vector}' from public.{name} order by embedding <-> '{vector}' limit 200"
+    distances = [row[0] for row in session.execute(statement.encode()).fetchall()]
+    assert len(distances) > 40  # what the index finds at first
+    assert distances == sorted(distances)
+    await client.unexpose_collection(name)
+    await client.delete_collection(name)
 
 
 async def test_texts_are_sorted_on_the_pod_as_the_primary_sorts_them(session: psycopg.Connection, docs: str) -> None:

@@ -504,7 +504,7 @@ def test_metadata_keys_ask_for_the_metadata_and_count_once() -> None:
 
 
 def test_a_search_without_parameters_has_the_defaults() -> None:
-    search = requests.to_search(query(params={"iterative_scan": "ITERATIVE_SCAN_STRICT"}), LIMITS)
+    search = requests.to_search(query(params={"iterative_scan": "ITERATIVE_SCAN_RELAXED"}), LIMITS)
     assert search.params == SearchParams()
     assert not search.params.limits_scan
     assert search.metadata_keys == ()

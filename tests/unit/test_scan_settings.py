@@ -26,7 +26,7 @@ GRID = [
             SearchParams(iterative_scan=IterativeScan.OFF),
             {"hnsw.iterative_scan": "off", "ivfflat.iterative_scan": "off"},
         ),
-        (SearchParams(iterative_scan=IterativeScan.RELAXED), {"hnsw.iterative_scan": "relaxed_order"}),
+        (SearchParams(iterative_scan=IterativeScan.STRICT), {"hnsw.iterative_scan": "strict_order"}),
         (SearchParams(exact=True, ef_search=80, iterative_scan=IterativeScan.OFF), {}),
     ],
 )

@@ -157,7 +157,7 @@ class DataPlane(Defaults):
             ef_search: size of the HNSW candidate list, 1 to 1000; default: the pod's setting.
             probes: lists of an IVFFlat index searched at first, 1 to 32768; default: the pod's setting.
             iterative_scan: how an index scan goes on where its first candidates hold too few matches: ``off`` (it does
-                not), ``strict`` or ``relaxed`` (in exact or in about the order of the distance). Default: strict.
+                not), ``strict`` or ``relaxed`` (in exact or in about the order of the distance). Default: relaxed.
             max_scan_tuples: about how many records an HNSW scan looks at before it ends, whether or not matches are
                 missing.
             max_distance: leave out matches that are farther, in the metric's unit.

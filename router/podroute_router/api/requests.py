@@ -64,7 +64,7 @@ _METRICS: Final[dict[int, Metric | None]] = {
 
 
 _ITERATIVE_SCANS: Final[dict[int, IterativeScan]] = {
-    vector_service_pb2.ITERATIVE_SCAN_UNSPECIFIED: IterativeScan.STRICT,
+    vector_service_pb2.ITERATIVE_SCAN_UNSPECIFIED: IterativeScan.RELAXED,
     vector_service_pb2.ITERATIVE_SCAN_OFF: IterativeScan.OFF,
     vector_service_pb2.ITERATIVE_SCAN_STRICT: IterativeScan.STRICT,
     vector_service_pb2.ITERATIVE_SCAN_RELAXED: IterativeScan.RELAXED,

@@ -47,10 +47,13 @@ from podroute_router.sql.settings import scan_settings
 from podroute_router.sql.statements import Relation
 
 SESSION_SETTINGS = {
-    "hnsw.iterative_scan": "strict_order",
+    "hnsw.iterative_scan": "relaxed_order",
     "ivfflat.iterative_scan": "relaxed_order",
 }
-"""A scan goes on until it has `limit` matches, in the order of their distance."""
+"""A scan goes on until it has `limit` matches, in about the order of their distance: the router sorts them.
+
+A strict one passes over what comes nearer than what it gave already.
+"""
 
 LATENCY_SETTINGS = {
     "client_connection_check_interval": "2s",  # a statement whose router died ends

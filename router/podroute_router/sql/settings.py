@@ -21,6 +21,6 @@ def scan_settings(params: SearchParams) -> dict[str, str]:
         settings["hnsw.max_scan_tuples"] = str(params.max_scan_tuples)
     if params.iterative_scan is IterativeScan.OFF:
         settings["hnsw.iterative_scan"] = settings["ivfflat.iterative_scan"] = "off"
-    elif params.iterative_scan is IterativeScan.RELAXED:
-        settings["hnsw.iterative_scan"] = "relaxed_order"  # IVFFlat's scans are so in any case
+    elif params.iterative_scan is IterativeScan.STRICT:
+        settings["hnsw.iterative_scan"] = "strict_order"  # IVFFlat has no such scan
     return settings
