@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STUBS := clients/python/podroute/v1
 
-.PHONY: demo test check bench bench-smoke up proto lock format clean
+.PHONY: demo test chaos check bench bench-smoke up proto lock format clean
 .DEFAULT_GOAL := demo
 
 .venv/.installed: requirements/dev.txt pyproject.toml
@@ -18,6 +18,9 @@ demo: .venv/.installed  ## the whole thing in one minute, on an embedded cluster
 
 test: .venv/.installed .venv-vecs/.installed  ## the whole test suite; some tests run vecs itself
 	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile
+
+chaos: .venv/.installed  ## promises against real faults, some 20 minutes; CHAOS='--chaos-minutes 30' goes on for longer
+	$(BIN)/python -m pytest tests/chaos --chaos full --timeout 7200 --chaos-publish $(CHAOS)
 
 check: .venv/.installed  ## style, types, layers, contract, stubs
 	$(BIN)/ruff check .

@@ -17,6 +17,14 @@ from podroute_router.server import Router
 from servers import prepared_cluster, router_values
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    chaos = parser.getgroup("chaos", "tests/chaos")
+    chaos.addoption("--chaos", choices=("quick", "full"), default="quick", help="full takes minutes a test")
+    chaos.addoption("--chaos-seed", type=int, default=20_261_123, help="of all that is drawn at random")
+    chaos.addoption("--chaos-minutes", type=float, default=2.0, help="how long tests of endurance go on in a full run")
+    chaos.addoption("--chaos-publish", action="store_true", help="write results.json and docs/reliability.md")
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """A primary and two pods."""

@@ -1,4 +1,6 @@
-"""A router with a short default deadline, called without one: so it is the router that keeps it, not the client."""
+"""The scale and the report of a run; and a router with a short default deadline, called without one: so it is the
+router that keeps it, not the client.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ from typing import NamedTuple
 
 import grpc
 import podroute
+import pytest
 import pytest_asyncio
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
@@ -17,6 +20,9 @@ from podroute_router.config import make_config
 from podroute_router.embedded import Cluster
 from podroute_router.server import Router
 from servers import router_values
+
+from .report import Report
+from .scale import Scale
 
 DEADLINE_S = 0.6
 GRACE_S = 0.1
@@ -29,6 +35,35 @@ DIMENSION = 4
 DIRECT = route_pb2.ACCESS_PATH_DIRECT
 FDW = route_pb2.ACCESS_PATH_FDW
 AUTO = route_pb2.ACCESS_PATH_UNSPECIFIED
+
+
+_REPORT = pytest.StashKey[Report]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_REPORT] = Report(seed=config.option.chaos_seed, scale=config.option.chaos)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    report = config.stash[_REPORT]
+    if config.option.chaos == "full" and report.results:
+        terminalreporter.section("promises")
+        terminalreporter.write_line(report.table())
+    if config.option.chaos_publish:
+        report.write()
+
+
+@pytest.fixture(scope="session")
+def report(request: pytest.FixtureRequest) -> Report:
+    """Where a test puts the figure of its promise, before it asserts that it held."""
+    return request.config.stash[_REPORT]
+
+
+@pytest.fixture(scope="session")
+def scale(request: pytest.FixtureRequest) -> Scale:
+    """How long tests go on."""
+    options = request.config.option
+    return Scale(full=options.chaos == "full", seed=options.chaos_seed, minutes=options.chaos_minutes)
 
 
 class Outcome(NamedTuple):
