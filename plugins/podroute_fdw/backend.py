@@ -7,6 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import NoReturn
 
@@ -39,7 +40,7 @@ from podroute_router.postgres.pool import Pool
 from podroute_router.shard_map import ShardMap
 from podroute_router.sql.statements import Relation
 from psycopg import sql
-from psycopg.errors import DatatypeMismatch
+from psycopg.errors import DatatypeMismatch, UndefinedTable
 
 from podroute_fdw import exposing, exposure_drift, objects
 from podroute_fdw.agenda import Agenda
@@ -102,6 +103,17 @@ class FdwBackend:
             for name, pool in self._pools.items()
         }
         facts = {"path": "fdw"}
+        # Beside the others, which calls may have taken. A session for each look, so that the primary connects anew.
+        self._looks = {
+            name: Pool(
+                primary,
+                size=1,
+                linger_s=LINGER_S,
+                connect_timeout_s=config.timeouts.connect_s,
+                facts={"pod": name, "path": "fdw"},
+            )
+            for name in config.pods
+        }
         self._admin = Pool(
             primary,
             size=1,
@@ -171,6 +183,14 @@ class FdwBackend:
     ) -> Explanation:
         """See `backend.Backend`."""
         return await self._of(collection).explain(self._relations(collection), asked, deadline, analyze=analyze)
+
+    async def probe(self, pod: str, deadline: Deadline) -> None:
+        """See `backend.PodProbe`. Where the pod's objects are not made yet the primary answers, and calls say so."""
+        statement = "select 1" if self._config.is_on_primary(pod) else objects.probe(pod)
+        async with self._looks[pod].connection(deadline) as connection:
+            with suppress(UndefinedTable):
+                await connection.execute(statement)
+            await connection.close()
 
     async def follow(self, shard_map: ShardMap, deadline: Deadline) -> None:
         """See `backend.MapFollower`.
@@ -290,7 +310,7 @@ class FdwBackend:
                 await asyncio.gather(task, return_exceptions=True)
         for lanes in self._lanes.values():
             await lanes.close()
-        for pool in (*self._pools.values(), self._admin):
+        for pool in (*self._pools.values(), *self._looks.values(), self._admin):
             await pool.close()
 
     async def _follow_newest(self, deadline: Deadline) -> None:

@@ -152,6 +152,11 @@ def server(config: Config, pod: str, *, primary: Database, server_version: int) 
     return Server(server_name(pod), options, mapping)
 
 
+def probe(pod: str) -> sql.Composed:
+    """A statement that the pod has to answer."""
+    return sql.SQL("select name from {}").format(control_table(pod).identifier)
+
+
 def control(pod: str) -> ForeignTable:
     """The foreign table over a pod's control view."""
     return ForeignTable(control_table(pod).name, server_name(pod), Relation(POD_OBJECTS, CONTROL_VIEW))

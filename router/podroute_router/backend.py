@@ -143,7 +143,16 @@ class QueryPreparer(Protocol):
 
 
 @runtime_checkable
-class CollectionStore(Protocol):
+class PodProbe(Protocol):
+    """A backend that can tell whether a pod answers on its path. Calls of one that cannot are never failed unasked."""
+
+    async def probe(self, pod: str, deadline: Deadline) -> None:
+        """Returns when the pod has answered; raises where it does not. It waits for no call that is in flight."""
+        ...
+
+
+@runtime_checkable
+class CollectionStore(PodProbe, Protocol):
     """A backend that can also make collections on pods."""
 
     async def create_collection(self, collection: Collection, deadline: Deadline) -> None:
@@ -176,10 +185,6 @@ class CollectionStore(Protocol):
 
     async def record_estimate(self, pod: str, deadline: Deadline) -> int:
         """About how many records the pod holds, from statistics, without a scan."""
-        ...
-
-    async def probe(self, pod: str, deadline: Deadline) -> None:
-        """Raises where the pod does not answer."""
         ...
 
 

@@ -122,7 +122,7 @@ class Limits(_Section):
     max_message_bytes: Annotated[int, Field(ge=64 * 1024)] = 64 * 1024 * 1024
     """Largest message, in and out."""
     calls_per_pod: Positive = 256
-    """Calls in flight per pod and access path; one more is refused with RESOURCE_EXHAUSTED."""
+    """Calls in flight per pod, over both access paths together; one more is refused with RESOURCE_EXHAUSTED."""
     connections_per_pod: Positive = 8
     """Direct connections to each pod."""
     fdw_connections_per_pod: Positive = 4
@@ -148,7 +148,7 @@ class Timeouts(_Section):
     shutdown_s: Seconds = 20.0
     """Calls in flight may take this long after SIGTERM."""
     probe_interval_s: Seconds = 1.0
-    """Between two probes of a pod's health."""
+    """Between two probes of a pod that answers."""
     poll_interval_s: Seconds = 10.0
     """Between two looks at the catalog, should a notification be missed."""
 

@@ -6,7 +6,9 @@ import asyncio
 import gc
 import logging
 import signal
+from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Self
 
 import grpc
@@ -14,7 +16,8 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as grpc_health
 
 from podroute_router.api.server import bind, build_grpc_server
-from podroute_router.backend import Backend, BackendContext, BackendFactory, CollectionStore, MapFollower
+from podroute_router.backend import Backend, BackendContext, BackendFactory, CollectionStore, MapFollower, PodProbe
+from podroute_router.breaker import Breaker
 from podroute_router.catalog.store import CatalogStore
 from podroute_router.catalog.watcher import ShardMapSource
 from podroute_router.collections import Collections, PodState
@@ -22,6 +25,7 @@ from podroute_router.config import Config, ConfigError
 from podroute_router.doctor import FirstLook
 from podroute_router.domain import AccessPath, Deadline
 from podroute_router.engine import Engine
+from podroute_router.fail_fast import FailFast
 from podroute_router.following import Following
 from podroute_router.plugins import load_backend_factories
 from podroute_router.postgres.pool import Pool
@@ -66,8 +70,13 @@ class Router:
             saved_map=state_dir / SAVED_MAP if state_dir is not None else None,
         )
         self._health = grpc_health.HealthServicer()
+        probes = {path: backend for path, backend in self._backends.items() if isinstance(backend, PodProbe)}
+        self.breakers = {(path, pod): Breaker() for path in probes for pod in config.pods}
+        """Whether a pod is taken to be down, by access path and pod."""
+        self.failovers: Counter[str] = Counter()
+        """Calls of AUTO that did not reach their pod and went on to the next path, by pod."""
         self._prober = Prober(
-            direct, config.pods, interval_s=config.timeouts.probe_interval_s, on_change=self._on_pod_change
+            probes, self.breakers, interval_s=config.timeouts.probe_interval_s, on_change=self._on_pod_change
         )
         self._collections = Collections(
             config=config,
@@ -145,15 +154,23 @@ class Router:
 
     def _build_server(self, *, share_port: bool) -> grpc.aio.Server:
         config = self._config
+        in_flight: Counter[str] = Counter()
         wrapped = {
-            path: DeadlineKept(CallsBounded(backend, limit=config.limits.calls_per_pod))
+            path: FailFast(
+                DeadlineKept(CallsBounded(backend, limit=config.limits.calls_per_pod, in_flight=in_flight)),
+                path,
+                {pod: breaker for (of, pod), breaker in self.breakers.items() if of is path},
+                look=partial(self._prober.look, path),
+            )
             for path, backend in self._backends.items()
         }
+        direct = {pod: self.breakers[AccessPath.DIRECT, pod] for pod in config.pods}
         engine = Engine(
             maps=self._maps,
             backends=wrapped,
             is_on_primary=config.is_on_primary,
-            is_reachable=lambda pod: self._prober.states.get(pod) is not PodState.UNREACHABLE,
+            is_reachable=lambda pod: pod not in direct or not direct[pod].is_open,
+            on_failover=self._count_failover,
         )
         return build_grpc_server(config, engine, self._collections, self._health, share_port=share_port)
 
@@ -162,6 +179,9 @@ class Router:
         missing = sorted(self._config.pods.keys() - shard_map.pods)
         if missing:
             await self._catalog.register_pods(missing, deadline)
+
+    def _count_failover(self, pod: str) -> None:
+        self.failovers[pod] += 1
 
     async def _on_pod_change(self, pod: str, state: PodState) -> None:
         serving = state is PodState.SERVING

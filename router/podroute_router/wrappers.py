@@ -164,12 +164,13 @@ class CallsBounded(Wrapper):
     Args:
         inner: the backend.
         limit: most calls in flight for one pod.
+        in_flight: how many there are, by pod; shared by the paths that the limit is for.
     """
 
-    def __init__(self, inner: Backend, *, limit: int) -> None:
+    def __init__(self, inner: Backend, *, limit: int, in_flight: Counter[str] | None = None) -> None:
         super().__init__(inner)
         self._limit = limit
-        self._in_flight: Counter[str] = Counter()
+        self._in_flight = Counter[str]() if in_flight is None else in_flight
 
     def prepare_query(self, collection: Collection, query: PlainQuery) -> PreparedQuery | None:
         """See `backend.QueryPreparer`."""

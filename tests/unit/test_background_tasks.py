@@ -9,9 +9,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 from podroute_memory.backend import MemoryBackend
+from podroute_router import breaker as breaking
 from podroute_router import following
+from podroute_router.breaker import Breaker
 from podroute_router.collections import PodState
-from podroute_router.domain import Deadline
+from podroute_router.domain import AccessPath, Deadline
 from podroute_router.errors import Unreachable
 from podroute_router.following import Action, Following
 from podroute_router.prober import Prober
@@ -50,6 +52,7 @@ async def acting(**actions: Action) -> AsyncIterator[Following]:
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(following, "FIRST_PAUSE_S", 0.005)
+    monkeypatch.setattr(breaking, "TRIAL_INTERVAL_S", 0.005)
     return
 
 
@@ -98,7 +101,8 @@ async def test_a_probe_that_fails_in_any_way_is_made_again(fault: Exception, cap
         told.append(state)
 
     store = FailingProbe()
-    prober = Prober(store, ["docs"], interval_s=0.005, on_change=listen)
+    breakers = {(AccessPath.DIRECT, "docs"): Breaker()}
+    prober = Prober({AccessPath.DIRECT: store}, breakers, interval_s=0.005, on_change=listen)
     prober.start()
     await until(lambda: told == [PodState.SERVING])
     store.fault = fault
