@@ -104,11 +104,15 @@ class Bench:
         self._stub = vector_service_pb2_grpc.VectorServiceStub(channel)
         self._collections = collections
 
-    async def query(self, pod: str, path: int = DIRECT) -> Outcome:
-        """A query of the pod's collection, without a deadline of its own."""
+    def collection(self, pod: str) -> str:
+        """Its name."""
+        return self._collections[pod]
+
+    async def query(self, pod: str, path: int = DIRECT, *, timeout: float | None = None) -> Outcome:  # noqa: ASYNC109
+        """A query of the pod's collection, without a deadline of its own unless it is given one."""
         request = vector_service_pb2.QueryRequest(collection=self._collections[pod], path=path, limit=1)
         request.vector.values.extend([1.0] * DIMENSION)
-        return await self._call(self._stub.Query, request)
+        return await self._call(self._stub.Query, request, timeout)
 
     async def warm(self, pod: str, path: int = DIRECT) -> None:
         """Has the router open its connections, those for writes and those that short queries share."""
@@ -122,10 +126,12 @@ class Bench:
         request.records.add(id=record_id).vector.values.extend([1.0] * DIMENSION)
         return await self._call(self._stub.Upsert, request)
 
-    async def _call(self, rpc: grpc.aio.UnaryUnaryMultiCallable, request: object) -> Outcome:
+    async def _call(
+        self, rpc: grpc.aio.UnaryUnaryMultiCallable, request: object, seconds: float | None = None
+    ) -> Outcome:
         watch = Watch()
         try:
-            answer = await rpc(request)
+            answer = await rpc(request, timeout=seconds)
         except grpc.aio.AioRpcError as error:
             return Outcome(error.code(), _reason(error), AUTO, *watch.stop())
         return Outcome(grpc.StatusCode.OK, "", answer.route.path, *watch.stop())
