@@ -118,13 +118,20 @@ class Bench:
         """Has the router open its connections, those for writes and those that short queries share."""
         for _ in range(3):
             outcomes = await asyncio.gather(*(self.query(pod, path) for _ in range(4)), self.upsert(pod, "a", path))
-            assert {outcome.code for outcome in outcomes} == {grpc.StatusCode.OK}
+            assert {(outcome.code, outcome.reason) for outcome in outcomes} == {(grpc.StatusCode.OK, "")}
 
-    async def upsert(self, pod: str, record_id: str, path: int = DIRECT) -> Outcome:
-        """A record into the pod's collection, without a deadline of its own."""
+    async def upsert(
+        self,
+        pod: str,
+        record_id: str,
+        path: int = DIRECT,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> Outcome:
+        """A record into the pod's collection, without a deadline of its own unless it is given one."""
         request = vector_service_pb2.UpsertRequest(collection=self._collections[pod], path=path)
         request.records.add(id=record_id).vector.values.extend([1.0] * DIMENSION)
-        return await self._call(self._stub.Upsert, request)
+        return await self._call(self._stub.Upsert, request, timeout)
 
     async def _call(
         self, rpc: grpc.aio.UnaryUnaryMultiCallable, request: object, seconds: float | None = None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import grpc
@@ -17,6 +18,9 @@ from servers import router_values
 from .conftest import DIMENSION, Bench, Outcome
 from .relay import Relay
 from .routers import router_process
+
+OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
+ONE_EACH = {"alpha": "alpha", "beta": "beta"}
 
 
 class Paced(NamedTuple):
@@ -54,23 +58,48 @@ def over_relay(cluster: Cluster, pod: str, relay: Relay) -> dict[str, Any]:
     return values
 
 
-@asynccontextmanager
-async def bench_of(
-    values: Mapping[str, Any], folder: Path, pods: Mapping[str, str] = {"alpha": "alpha", "beta": "beta"}
-) -> AsyncIterator[Bench]:
-    """A router of that configuration in a process of its own, with collections of a record each.
+async def until_served(bench: Bench, collection: str, *paths: int, seconds: float = 30.0) -> None:
+    """Until several calls at a time are served on each path: the router has its connections then."""
+    async with asyncio.timeout(seconds):
+        for path in paths:
+            for _ in range(3):
+                while {outcome.code for outcome in await several(bench, collection, path)} != {grpc.StatusCode.OK}:
+                    await asyncio.sleep(0.05)
 
-    pods: of each collection, by what the bench is to call it.
+
+async def several(bench: Bench, collection: str, path: int) -> list[Outcome]:
+    """Queries and an upsert, all at once."""
+    queries = [bench.query(collection, path) for _ in range(4)]
+    return await asyncio.gather(*queries, bench.upsert(collection, "a", path))
+
+
+@asynccontextmanager
+async def benches_of(
+    values: Mapping[str, Any], folder: Path, collections: Mapping[str, str], *, count: int
+) -> AsyncIterator[list[Bench]]:
+    """A router of that configuration in a process of its own, and benches with a connection to it each.
+
+    collections: the pod of each, by what it is called here. They have a record each.
     """
-    names = {known_as: f"paced_{known_as}_{uuid.uuid4().hex[:8]}" for known_as in pods}
+    names = {known_as: f"paced_{known_as}_{uuid.uuid4().hex[:8]}" for known_as in collections}
     with router_process(values, folder) as router:
-        async with (
-            podroute.AsyncClient(router.address) as client,
-            grpc.aio.insecure_channel(router.address, [("grpc.enable_retries", 0)]) as channel,
-        ):
+        if (workers := values["router"].get("workers", 1)) > 1:
+            router.running.wait_for(f"with ({workers}) workers", on_stderr=True)
+        async with AsyncExitStack() as stack:
+            client = await stack.enter_async_context(podroute.AsyncClient(router.address))
             for known_as, name in names.items():
-                await client.create_collection(name, dimension=DIMENSION, pod=pods[known_as], timeout=20)
+                await client.create_collection(name, dimension=DIMENSION, pod=collections[known_as], timeout=20)
                 await client.upsert(name, [("a", [1.0] * DIMENSION, {})], timeout=20)
-            yield Bench(channel, names)
+            channels = [grpc.aio.insecure_channel(router.address, OWN_CONNECTION) for _ in range(count)]
+            yield [Bench(await stack.enter_async_context(channel), names) for channel in channels]
             for name in names.values():
                 await client.delete_collection(name, timeout=20)
+
+
+@asynccontextmanager
+async def bench_of(
+    values: Mapping[str, Any], folder: Path, collections: Mapping[str, str] = MappingProxyType(ONE_EACH)
+) -> AsyncIterator[Bench]:
+    """The same with one connection."""
+    async with benches_of(values, folder, collections, count=1) as [bench]:
+        yield bench

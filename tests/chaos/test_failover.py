@@ -11,7 +11,7 @@ import psycopg
 from podroute_router.embedded import Cluster
 
 from .conftest import AUTO, DIRECT, FDW, Outcome
-from .paced import bench_of, over_relay, paced
+from .paced import bench_of, over_relay, paced, until_served
 from .relay import Relay
 from .report import Report, Result
 from .scale import Scale
@@ -36,8 +36,7 @@ async def test_auto_goes_over_to_fdw_and_back(cluster: Cluster, report: Report, 
         Relay(cluster.pods["alpha"].port) as relay,
         bench_of(over_relay(cluster, "alpha", relay), tmp_path) as bench,
     ):
-        await bench.warm("alpha", DIRECT)
-        await bench.warm("alpha", FDW)
+        await until_served(bench, "alpha", DIRECT, FDW)
 
         async def cut_and_mend() -> None:
             await asyncio.sleep(cut_at)
@@ -87,8 +86,7 @@ async def test_a_write_that_was_sent_is_not_sent_again_on_the_other_path(
     pod = cluster.pods["alpha"]
     values = {"timeouts": {"default_s": 10.0}}
     async with Relay(pod.port) as relay, bench_of(over_relay(cluster, "alpha", relay) | values, tmp_path) as bench:
-        await bench.warm("alpha", DIRECT)
-        await bench.warm("alpha", FDW)
+        await until_served(bench, "alpha", DIRECT, FDW)
         with (
             psycopg.connect(pod.admin_conninfo(pod.database)) as holder,
             psycopg.connect(pod.admin_conninfo(pod.database), autocommit=True) as admin,

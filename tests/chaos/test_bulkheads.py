@@ -1,0 +1,201 @@
+"""A pod has one budget of calls and one of connections, over paths and workers: one in trouble takes no more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+import psycopg
+from podroute_router.embedded import Cluster
+from podroute_router.embedded.server import Server
+from servers import router_values
+
+from .conftest import DIRECT, FDW, Bench, Outcome
+from .paced import bench_of, benches_of, paced, quantile_ms, until_served
+from .report import Report, Result
+from .scale import Scale
+
+OK, DEADLINE_EXCEEDED = grpc.StatusCode.OK, grpc.StatusCode.DEADLINE_EXCEEDED
+PATHS = {"direct": DIRECT, "fdw": FDW}
+RATE = 200
+"""Calls a second on each pod."""
+P99_RATIO = 1.2
+CALLS, CONNECTIONS, FDW_CONNECTIONS = 12, 6, 4
+LOOKS = 1
+"""Connections of each worker beside the budget, by which it looks how the pod is."""
+
+
+@contextmanager
+def locked(pod: Server, collection: str) -> Iterator[None]:
+    """Calls on the collection wait meanwhile."""
+    with psycopg.connect(pod.admin_conninfo(pod.database)) as holder:
+        holder.execute(f"lock table vecs.{collection} in access exclusive mode".encode())
+        yield
+        holder.rollback()
+
+
+async def test_a_frozen_pod_takes_nothing_from_the_other(
+    cluster: Cluster, report: Report, scale: Scale, tmp_path: Path
+) -> None:
+    """The control: the same calls to the frozen pod fail, every one. By FDW in a full run only."""
+    for name in ("direct", "fdw") if scale.full else ("direct",):
+        folder = tmp_path / name
+        folder.mkdir()
+        await freeze_one_of_two(cluster, report, folder, name=name, seconds=scale.pick(1.5, 20))
+
+
+async def freeze_one_of_two(cluster: Cluster, report: Report, tmp_path: Path, *, name: str, seconds: float) -> None:
+    path = PATHS[name]
+    values = router_values(cluster) | {"timeouts": {"default_s": 1.0}}
+    async with bench_of(values, tmp_path) as bench:
+        for pod in ("alpha", "beta"):
+            await until_served(bench, pod, path)
+
+        async def both() -> tuple[list[Outcome], list[Outcome]]:
+            alpha, beta = await asyncio.gather(
+                paced(lambda _: bench.query("alpha", path), rate=RATE, seconds=seconds),
+                paced(lambda _: bench.query("beta", path), rate=RATE, seconds=seconds),
+            )
+            return [each.outcome for each in alpha], [each.outcome for each in beta]
+
+        _, before = await both()
+        cluster.pods["alpha"].freeze()
+        try:
+            frozen, beside = await both()
+        finally:
+            cluster.pods["alpha"].thaw()
+        await until_served(bench, "alpha", path)
+    failed = sum(outcome.code is not OK for outcome in beside)
+    baseline_ms, p99_ms = quantile_ms(before, 0.99), quantile_ms(beside, 0.99)
+    report.add(
+        Result(
+            promise=f"A frozen pod takes nothing from the other ({name.upper()})",
+            load=f"{RATE} queries/s on each of two pods, open loop, {seconds:g} s before and {seconds:g} s frozen",
+            faults="one pod frozen; control: all of its own calls fail",
+            figure=f"{failed} of {len(beside)} failed, p99 {p99_ms:.1f} ms, before {baseline_ms:.1f} ms "
+            f"({p99_ms / baseline_ms:.2f} x)",
+            bound=f"0, {P99_RATIO:g} x",
+            held=failed == 0 and p99_ms <= P99_RATIO * baseline_ms,
+        )
+    )
+    assert all(outcome.code is not OK for outcome in frozen)
+    assert {outcome.code for outcome in before} == {OK}
+    assert failed == 0
+    assert p99_ms < 10 * baseline_ms + 200
+
+
+async def test_calls_on_both_paths_share_one_budget(cluster: Cluster, report: Report, tmp_path: Path) -> None:
+    """The control: as many calls as the budget are taken, and on the other pod calls are served."""
+    values = router_values(cluster)
+    values |= {"limits": {"calls_per_pod": CALLS}, "timeouts": {"default_s": 1.0}}
+    async with bench_of(values, tmp_path) as bench:
+        await until_served(bench, "alpha", DIRECT, FDW)
+        await until_served(bench, "beta", DIRECT)
+        with locked(cluster.pods["alpha"], bench.collection("alpha")):
+            calls = [bench.query("alpha", path) for path in PATHS.values() for _ in range(CALLS)]
+            waiting = asyncio.gather(*calls)
+            await asyncio.sleep(0.2)
+            other = await bench.query("beta", DIRECT)
+            outcomes = await waiting
+    reasons = Counter(outcome.reason for outcome in outcomes)
+    report.add(
+        Result(
+            promise="A pod has one budget of calls over both paths",
+            load=f"{2 * CALLS} calls at a time, half of them on each path, calls_per_pod = {CALLS}",
+            faults="all wait for a lock; control: the first are taken, the other pod is served",
+            figure=f"{CALLS * 2 - reasons['POD_BUSY']} in flight",
+            bound=f"{CALLS}",
+            held=reasons["POD_BUSY"] == CALLS,
+        )
+    )
+    assert reasons == {"DEADLINE_EXCEEDED": CALLS, "POD_BUSY": CALLS}
+    assert other.code is OK
+
+
+async def test_connections_keep_to_one_budget_over_paths_and_workers(
+    cluster: Cluster, report: Report, scale: Scale, tmp_path: Path
+) -> None:
+    """The hidden ones of postgres_fdw are counted on the pod. The control: a router of twice the budget goes beyond."""
+    for workers in (1, 2) if scale.full else (2,):
+        folder = tmp_path / f"workers_{workers}"
+        folder.mkdir()
+        await count_connections(cluster, report, scale, folder, workers=workers)
+
+
+async def count_connections(cluster: Cluster, report: Report, scale: Scale, tmp_path: Path, *, workers: int) -> None:
+    most = await most_connections(cluster, tmp_path, scale, workers=workers, times=1)
+    control = await most_connections(cluster, tmp_path, scale, workers=workers, times=2)
+    bounds = {"podroute": CONNECTIONS + LOOKS * workers, "postgres_fdw": FDW_CONNECTIONS}
+    report.add(
+        Result(
+            promise=f"A pod's connections keep to one budget over both paths ({workers} workers)",
+            load="queries and upserts on both paths, more at a time than there are connections",
+            faults="a locked table, callers that give up; control: a router of twice the budget has "
+            f"{control['podroute']} and {control['postgres_fdw']}",
+            figure=f"{most['podroute']} and {most['postgres_fdw']} (FDW)",
+            bound=f"{bounds['podroute']} and {bounds['postgres_fdw']}",
+            held=all(most[program] <= bound for program, bound in bounds.items()),
+        )
+    )
+    assert all(0 < most[program] <= bound for program, bound in bounds.items())
+    assert control["podroute"] > bounds["podroute"]
+    assert control["postgres_fdw"] > bounds["postgres_fdw"]
+
+
+async def most_connections(cluster: Cluster, folder: Path, scale: Scale, *, workers: int, times: int) -> Counter[str]:
+    """The most connections that a pod had at a time from a router with so many times the budget, by program."""
+    pod = cluster.pods["beta"]
+    values = router_values(cluster)
+    values["router"]["workers"] = workers
+    values["limits"] = {"connections_per_pod": times * CONNECTIONS, "fdw_connections_per_pod": times * FDW_CONNECTIONS}
+    own = folder / f"times_{times}"
+    own.mkdir()
+    most: Counter[str] = Counter()
+    with psycopg.connect(pod.admin_conninfo(pod.database), autocommit=True) as admin:
+        others = set(sessions(admin))
+
+        async def watch() -> None:
+            while True:
+                nonlocal most
+                most |= Counter(program for pid, program in sessions(admin).items() if pid not in others)
+                await asyncio.sleep(0.02)
+
+        async with benches_of(values, own, {"beta": "beta"}, count=4 * workers) as benches:
+            watching = asyncio.create_task(watch())
+            for _ in range(round(scale.pick(1, 10))):
+                await all_at_once(benches)
+                with locked(pod, benches[0].collection("beta")):
+                    await all_at_once(benches, timeout=0.8)
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            await until_served(benches[0], "beta", DIRECT, FDW)
+    return most
+
+
+async def all_at_once(benches: Sequence[Bench], timeout: float = 20.0) -> None:  # noqa: ASYNC109
+    """More calls on each path than there are connections; how they end is of no interest."""
+    calls = [
+        call(path)
+        for bench in benches
+        for path in PATHS.values()
+        for _ in range(6)
+        for call in (
+            lambda path, bench=bench: bench.query("beta", path, timeout=timeout),
+            lambda path, bench=bench: bench.upsert("beta", "a", path, timeout=timeout),
+        )
+    ]
+    await asyncio.gather(*calls, return_exceptions=True)
+
+
+def sessions(admin: psycopg.Connection) -> dict[int, str]:
+    """The program behind each session of the pod's, but for ours."""
+    return dict(
+        admin.execute(
+            "select pid, application_name from pg_stat_activity"
+            " where backend_type = 'client backend' and pid <> pg_backend_pid()"
+        ).fetchall()
+    )
