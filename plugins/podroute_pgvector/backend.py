@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
-from podroute_router.backend import PreparedQuery
+from podroute_router.backend import Confirm, PreparedQuery
 from podroute_router.config import Config, Database, Pod
 from podroute_router.domain import (
     Collection,
@@ -150,10 +150,12 @@ class PgvectorBackend:
         async with _of(collection.placement.pod, self._calls).connection(deadline) as connection:
             await tables.create(connection, collection)
 
-    async def drop_collection(self, collection: Collection, deadline: Deadline) -> None:
+    async def drop_collection(
+        self, collection: Collection, deadline: Deadline, confirm: Confirm | None = None
+    ) -> None:
         """See `backend.CollectionStore`."""
         async with _of(collection.placement.pod, self._calls).connection(deadline) as connection:
-            await tables.drop(connection, collection)
+            await tables.drop(connection, collection, confirm)
 
     def create_index(
         self, collection: Collection, index: WantedIndex, deadline: Deadline

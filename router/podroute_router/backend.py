@@ -6,7 +6,7 @@ cancelled lets go of its connection at once; what it had sent may still happen.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -142,6 +142,10 @@ class QueryPreparer(Protocol):
         ...
 
 
+Confirm = Callable[[], Awaitable[bool]]
+"""Whether what was decided before is still right."""
+
+
 @runtime_checkable
 class CollectionStore(Protocol):
     """A backend that can also make collections on pods."""
@@ -153,8 +157,14 @@ class CollectionStore(Protocol):
         """
         ...
 
-    async def drop_collection(self, collection: Collection, deadline: Deadline) -> None:
-        """Drops the collection's table with its records; one that is gone already is no error."""
+    async def drop_collection(
+        self, collection: Collection, deadline: Deadline, confirm: Confirm | None = None
+    ) -> None:
+        """Drops the collection's table with its records; one that is gone already is no error.
+
+        confirm: asked while nobody can write to the table, drop it or make it anew. Where it says no, or raises, the
+        table stays.
+        """
         ...
 
     def create_index(

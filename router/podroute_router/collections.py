@@ -7,7 +7,7 @@ import base64
 import logging
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Protocol
 
@@ -214,9 +214,9 @@ class Collections:
         """Another caller was first: its table must be as it wants it, and elsewhere there must be none."""
         winner = (await self._maps.refresh(deadline)).collections.get(loser.name)
         if winner is None or winner.placement.pod != loser.placement.pod:
-            await self._store.drop_collection(loser, deadline)
+            await self._store.drop_collection(loser, deadline, lambda: self._has_no_table_there(loser, deadline))
         elif winner.placement.table != loser.placement.table:  # it was adopted, and its view went with the table
-            await self._store.drop_collection(loser, deadline)
+            await self._store.drop_collection(loser, deadline, lambda: self._has_no_table_there(loser, deadline))
             if isinstance(self._store, TableAdopter):
                 await self._store.adopt_collection(winner, deadline)
         elif winner.dimension != loser.dimension:
@@ -227,9 +227,21 @@ class Collections:
         # is down.
         collection = (await self._maps.refresh(deadline)).collection(name)
         await self.exposing.check_unexposed(name, deadline)
-        await self._store.drop_collection(collection, deadline)
+        await self._store.drop_collection(collection, deadline, lambda: self._is_still(collection, deadline))
         await self._catalog.remove_collection(name, deadline, generation=collection.placement.generation)
         await self._follow_now(deadline)
+
+    async def _is_still(self, collection: Collection, deadline: Deadline) -> bool:
+        """True where the catalog has the collection as it was: not deleted, nor made anew."""
+        newest = (await self._maps.refresh(deadline)).collections.get(collection.name)
+        return newest is not None and newest.placement == collection.placement
+
+    async def _has_no_table_there(self, loser: Collection, deadline: Deadline) -> bool:
+        """True where no collection of that name has the table that this one would have had."""
+        newest = (await self._maps.refresh(deadline)).collections.get(loser.name)
+        return newest is None or newest.placement != replace(
+            loser.placement, generation=newest.placement.generation
+        )
 
     async def _follow_now(self, deadline: Deadline) -> None:
         """Knows the change at once, on every path, so that the caller's next call meets it.

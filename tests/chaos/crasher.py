@@ -45,9 +45,10 @@ class Crasher:
         """Kills until the time is up, then waits until all serve."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            up = [target for target in self._targets if target.name not in self._down]
             if len(self._down) < MOST_DOWN:
-                await self._kill(self._random.choice(up))
+                up = [target for target in self._targets if target.name not in self._down]
+                kind = self._random.choice(list(dict.fromkeys(target.kind for target in up)))
+                await self._kill(self._random.choice([target for target in up if target.kind == kind]))
             await asyncio.sleep(self._random.uniform(*UP_S))
         await self._all_up()
 

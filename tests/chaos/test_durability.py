@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack, ExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
 import podroute
@@ -39,14 +39,20 @@ MOVING = "moving"
 
 
 @pytest.fixture(scope="module")
-def cluster(scale: Scale) -> Iterator[Cluster]:
-    """One of this module's own, with fsync; in a full run with a server more for the catalog."""
-    with prepared_cluster(pods=(*PODS, CATALOG) if scale.full else PODS, fsync=True) as started:
-        if scale.full:
-            secret = started.router_password_file.read_text(encoding="utf-8").strip()
-            admin = started.servers[CATALOG].admin_conninfo(started.servers[CATALOG].database)
-            verifier = kept_verifier(started.router_role, secret)
-            prepare(admin, role=started.router_role, verifier=verifier, pod=False, primary=True)
+def cluster() -> Iterator[Cluster]:
+    """One of this module's own, with fsync."""
+    with prepared_cluster(fsync=True) as started:
+        yield started
+
+
+@contextmanager
+def cluster_with_catalog() -> Iterator[Cluster]:
+    """One with a server more, for the catalog."""
+    with prepared_cluster(pods=(*PODS, CATALOG), fsync=True) as started:
+        secret = started.router_password_file.read_text(encoding="utf-8").strip()
+        admin = started.servers[CATALOG].admin_conninfo(started.servers[CATALOG].database)
+        verifier = kept_verifier(started.router_role, secret)
+        prepare(admin, role=started.router_role, verifier=verifier, pod=False, primary=True)
         yield started
 
 
@@ -68,9 +74,7 @@ class Town:
         self.targets: list[Target] = [DatabaseTarget(cluster.pods[name], "pod") for name in PODS]
         if own_catalog:
             self.targets.append(DatabaseTarget(cluster.servers[CATALOG], "catalog"))
-            self.targets.append(DatabaseTarget(cluster.primary, "primary"))
-        else:
-            self.targets.append(DatabaseTarget(cluster.primary, "primary with catalog"))
+        self.targets.append(DatabaseTarget(cluster.primary, "primary" if own_catalog else "primary with catalog"))
         self.targets += self.routers
         self.places = {f"at_{pod}": pod for pod in (*PODS, POD_ON_PRIMARY)}
         """Where each collection is."""
@@ -144,12 +148,21 @@ def load() -> str:
     return "9 writers (upserts, deletes, metadata, streams), a collection made anew, 4 readers; 2 routers, all paths"
 
 
-@pytest.mark.parametrize("own_catalog", [False, True], ids=["catalog_on_primary", "catalog_of_its_own"])
 async def test_no_acknowledged_write_is_lost_whatever_is_killed(
-    cluster: Cluster, scale: Scale, report: Report, tmp_path: Path, own_catalog: bool
+    cluster: Cluster, scale: Scale, report: Report, tmp_path: Path
 ) -> None:
-    if own_catalog and not scale.full:
+    await endure(cluster, scale, report, tmp_path, own_catalog=False)
+
+
+async def test_the_same_with_the_catalog_on_a_server_of_its_own(scale: Scale, report: Report, tmp_path: Path) -> None:
+    if not scale.full:
         pytest.skip("in full runs")
+    with cluster_with_catalog() as cluster:
+        await endure(cluster, scale, report, tmp_path, own_catalog=True)
+
+
+async def endure(cluster: Cluster, scale: Scale, report: Report, tmp_path: Path, *, own_catalog: bool) -> None:
+    """Load, kills, verdict."""
     generator = scale.random()
     async with Town(cluster, tmp_path, generator, own_catalog=own_catalog) as town:
         crasher = Crasher(town.targets, generator)
