@@ -160,6 +160,7 @@ class Callers:
             )
             if known or self._stopping.is_set():
                 return
+            await asyncio.sleep(generator.random() * 0.1)
 
     async def _stream(self, keys: Sequence[Key], generator: random.Random) -> None:
         """All records over one stream, which the client resumes; each batch counts as it is acknowledged."""
@@ -219,7 +220,7 @@ class Callers:
                 await self.look(generator.sample(keys, min(8, len(keys))), generator, "meanwhile")
             elif keys:
                 await self._query(collection, keys, path, generator)
-            await asyncio.sleep(generator.random() * 2 * PAUSE_S)
+            await asyncio.sleep(generator.random() * 4 * PAUSE_S)
 
     async def _query(self, collection: str, keys: Sequence[Key], path: Path, generator: random.Random) -> None:
         marks = self._ledger.mark(keys)

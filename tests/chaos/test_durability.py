@@ -11,7 +11,7 @@ import asyncio
 import json
 import random
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import podroute
@@ -19,11 +19,11 @@ import psycopg
 import pytest
 from podroute_router.embedded import Cluster
 from podroute_router.embedded.ports import free_port
-from podroute_router.postgres.prepare import prepare
 from psycopg import sql
-from servers import PODS, POD_ON_PRIMARY, kept_verifier, prepared_cluster, router_values
+from servers import POD_ON_PRIMARY, PODS, prepared_cluster, router_values
 
 from .callers import NO_RETRIES, Callers
+from .clusters import CATALOG, catalog_server, cluster_with_catalog
 from .crasher import Crasher
 from .fleet import DatabaseTarget, RouterTarget, Target
 from .ledger import DIMENSION, Fault, Key, Ledger, Version, metadata_of, vector_of
@@ -32,8 +32,6 @@ from .report import Report, Result
 from .scale import Scale
 from .verdict import check_routers, check_tables
 
-CATALOG = "register"
-"""A server for the catalog alone."""
 ROUTERS = 2
 MOVING = "moving"
 
@@ -42,17 +40,6 @@ MOVING = "moving"
 def cluster() -> Iterator[Cluster]:
     """One of this module's own, with fsync."""
     with prepared_cluster(fsync=True) as started:
-        yield started
-
-
-@contextmanager
-def cluster_with_catalog() -> Iterator[Cluster]:
-    """One with a server more, for the catalog."""
-    with prepared_cluster(pods=(*PODS, CATALOG), fsync=True) as started:
-        secret = started.router_password_file.read_text(encoding="utf-8").strip()
-        admin = started.servers[CATALOG].admin_conninfo(started.servers[CATALOG].database)
-        verifier = kept_verifier(started.router_role, secret)
-        prepare(admin, role=started.router_role, verifier=verifier, pod=False, primary=True)
         yield started
 
 
@@ -73,7 +60,7 @@ class Town:
         self.routers = [RouterTarget(f"router{n}", _values(cluster, folder, n, own_catalog), folder / f"{n}") for n in range(ROUTERS)]
         self.targets: list[Target] = [DatabaseTarget(cluster.pods[name], "pod") for name in PODS]
         if own_catalog:
-            self.targets.append(DatabaseTarget(cluster.servers[CATALOG], "catalog"))
+            self.targets.append(DatabaseTarget(catalog_server(cluster), "catalog"))
         self.targets.append(DatabaseTarget(cluster.primary, "primary" if own_catalog else "primary with catalog"))
         self.targets += self.routers
         self.places = {f"at_{pod}": pod for pod in (*PODS, POD_ON_PRIMARY)}
@@ -94,13 +81,10 @@ class Town:
         self.remaker = Remaker(MOVING, (*PODS, POD_ON_PRIMARY), self.callers, self.ledger, self.generator)
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        for name in (*self.places, MOVING):
-            try:
+    async def __aexit__(self, failed: object, *_: object) -> None:
+        async with self._stack:
+            for name in () if failed else (*self.places, MOVING):
                 await self.clients[0].delete_collection(name)
-            except podroute.NotFound:
-                continue
-        await self._stack.aclose()
 
     def conninfo(self, pod: str) -> str:
         """Of an administrator of the pod's database."""
