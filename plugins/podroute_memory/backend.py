@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from podroute_router.backend import Confirm, PreparedQuery
+from podroute_router.backend import Confirm, PreparedQuery, Register
 from podroute_router.domain import (
     Collection,
     Counting,
@@ -183,7 +183,9 @@ class MemoryBackend:
         """Forgets everything."""
         self._tables.clear()
 
-    async def create_collection(self, collection: Collection, deadline: Deadline) -> None:
+    async def create_collection(
+        self, collection: Collection, deadline: Deadline, register: Register | None = None
+    ) -> None:
         """Makes the collection's table; one that stands empty is made anew."""
         _check_deadline(deadline)
         key = _key(collection.placement)
@@ -192,6 +194,8 @@ class MemoryBackend:
             raise AlreadyExists(
                 "TABLE_EXISTS", "a table of that name stands already, with records", facts=_facts(collection)
             )
+        if register is not None:
+            await register()
         self._tables[key] = _Table(collection.dimension)
 
     async def drop_collection(

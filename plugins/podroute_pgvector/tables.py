@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from podroute_router.backend import Confirm
+from podroute_router.backend import Confirm, Register
 from podroute_router.domain import Collection
 from podroute_router.errors import AlreadyExists, FailedPrecondition
 from podroute_router.postgres.connection import Connection
@@ -20,7 +20,7 @@ where c.relnamespace = $1::regnamespace and c.relname = $2 and c.relkind = 'r' a
   and not exists (select from pg_rewrite where ev_class = c.oid)
   and not exists (select from pg_trigger where tgrelid = c.oid)
 """  # what another role made could hold code of its own, which would run as the router
-_HELD_BY_A_FROZEN_ROUTER = "set local idle_in_transaction_session_timeout = '5s'"
+_HELD_BY_A_FROZEN_ROUTER = "set local idle_in_transaction_session_timeout = '10s'"
 _ESTIMATE = """
 select coalesce(sum(greatest(s.n_live_tup, c.reltuples)), 0)::bigint
 from pg_stat_user_tables s join pg_class c on c.oid = s.relid
@@ -38,10 +38,12 @@ def upsert_view(collection: Collection) -> Relation:
     return Relation(POD_OBJECTS, collection.name)
 
 
-async def create(connection: Connection, collection: Collection) -> None:
+async def create(connection: Connection, collection: Collection, register: Register | None = None) -> None:
     """Makes table and view in one transaction.
 
-    A table of ours that is empty, left by a call that was cut off, is made anew.
+    A table of ours that is empty, left by a call that was cut off, is made anew. For `register` see
+    `backend.CollectionStore`: with it no table stands that the catalog does not know. A router with an older map, which
+    has the collection here still, would write to such a one, and acknowledge what nobody else will ever see.
 
     Raises:
         AlreadyExists: a table of that name is not ours, or holds records; or another call is making it.
@@ -52,6 +54,9 @@ async def create(connection: Connection, collection: Collection) -> None:
             await _drop_leftover(connection, collection)
             await connection.execute(_create_table(connection, collection))
             await create_upsert_view(connection, collection)
+            if register is not None:
+                await connection.execute(_HELD_BY_A_FROZEN_ROUTER)
+                await register()
     except (errors.UniqueViolation, errors.DuplicateObject, errors.DuplicateTable) as error:
         raise AlreadyExists(
             "COLLECTION_EXISTS", f"another call is making collection {collection.name!r}", facts=_facts(collection)

@@ -142,6 +142,8 @@ class QueryPreparer(Protocol):
         ...
 
 
+Register = Callable[[], Awaitable[object]]
+"""Has others know of what is being made."""
 Confirm = Callable[[], Awaitable[bool]]
 """Whether what was decided before is still right."""
 
@@ -150,10 +152,14 @@ Confirm = Callable[[], Awaitable[bool]]
 class CollectionStore(Protocol):
     """A backend that can also make collections on pods."""
 
-    async def create_collection(self, collection: Collection, deadline: Deadline) -> None:
+    async def create_collection(
+        self, collection: Collection, deadline: Deadline, register: Register | None = None
+    ) -> None:
         """Makes the collection's table.
 
         An empty one of its own, left by a call that was cut off, is made anew; for another AlreadyExists is raised.
+
+        register: makes it known, awaited before anybody can reach the table. Where it raises nothing was made.
         """
         ...
 

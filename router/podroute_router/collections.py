@@ -7,7 +7,7 @@ import base64
 import logging
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
@@ -32,6 +32,8 @@ from podroute_router.wrappers import within
 
 DEFAULT_PAGE = 100
 
+_ASKING_S = 5.0
+"""Bound on asking the catalog while a pod's transaction is open."""
 _FOLLOW_S = 5.0
 """Bound on readying the FDW path after a change."""
 
@@ -201,26 +203,15 @@ class Collections:
             metric=metric,
             placement=Placement(pod=chosen, schema=SCHEMA, table=name),
         )
-        await self._store.create_collection(wanted, deadline)
-        try:
-            stored = await self._catalog.add_collection(wanted, deadline)
-        except AlreadyExists:
-            await self._give_way(wanted, deadline)
-            raise
+        stored = wanted
+
+        async def register() -> None:
+            nonlocal stored
+            stored = await self._catalog.add_collection(wanted, _asking(deadline))
+
+        await self._store.create_collection(wanted, deadline, register)
         await self._follow_now(deadline)
         return stored
-
-    async def _give_way(self, loser: Collection, deadline: Deadline) -> None:
-        """Another caller was first: its table must be as it wants it, and elsewhere there must be none."""
-        winner = (await self._maps.refresh(deadline)).collections.get(loser.name)
-        if winner is None or winner.placement.pod != loser.placement.pod:
-            await self._store.drop_collection(loser, deadline, lambda: self._has_no_table_there(loser, deadline))
-        elif winner.placement.table != loser.placement.table:  # it was adopted, and its view went with the table
-            await self._store.drop_collection(loser, deadline, lambda: self._has_no_table_there(loser, deadline))
-            if isinstance(self._store, TableAdopter):
-                await self._store.adopt_collection(winner, deadline)
-        elif winner.dimension != loser.dimension:
-            await self._store.create_collection(winner, deadline)
 
     async def _delete(self, name: str, deadline: Deadline) -> None:
         # By the newest map: the collection may have been made anew elsewhere. And nothing is dropped while the catalog
@@ -233,15 +224,8 @@ class Collections:
 
     async def _is_still(self, collection: Collection, deadline: Deadline) -> bool:
         """True where the catalog has the collection as it was: not deleted, nor made anew."""
-        newest = (await self._maps.refresh(deadline)).collections.get(collection.name)
+        newest = (await self._maps.refresh(_asking(deadline))).collections.get(collection.name)
         return newest is not None and newest.placement == collection.placement
-
-    async def _has_no_table_there(self, loser: Collection, deadline: Deadline) -> bool:
-        """True where no collection of that name has the table that this one would have had."""
-        newest = (await self._maps.refresh(deadline)).collections.get(loser.name)
-        return newest is None or newest.placement != replace(
-            loser.placement, generation=newest.placement.generation
-        )
 
     async def _follow_now(self, deadline: Deadline) -> None:
         """Knows the change at once, on every path, so that the caller's next call meets it.
@@ -270,6 +254,11 @@ class Collections:
         if not loads:
             raise Unavailable("NO_POD", "no pod can be reached to place the collection on", retry_after_s=1.0)
         return min(loads)[2]
+
+
+def _asking(deadline: Deadline) -> Deadline:
+    """The catalog is asked while a table is locked."""
+    return Deadline.after(min(_ASKING_S, deadline.remaining_s()))
 
 
 def _taken(name: str) -> AlreadyExists:

@@ -66,9 +66,9 @@ class Remaker:
                     self._name, DIMENSION, metric="l2", pod=pod, timeout=ADMIN_TIMEOUT_S
                 )
             except podroute.AlreadyExists as error:
-                if error.reason != "COLLECTION_EXISTS":
-                    raise
-                made = await client.get_collection(self._name, timeout=ADMIN_TIMEOUT_S)
+                if error.reason == "COLLECTION_EXISTS":  # an attempt before was cut off, perhaps before its end
+                    await client.delete_collection(self._name, timeout=ADMIN_TIMEOUT_S)
+                raise
             self.pod = made.placement.pod
 
         await self._until_done(attempt)

@@ -22,9 +22,11 @@ import podroute
 import pytest
 import pytest_asyncio
 from podroute_pgvector.backend import PgvectorBackend
+from podroute_router.catalog.store import CatalogStore
 from podroute_router.config import make_config
 from podroute_router.domain import Collection, Deadline
 from podroute_router.embedded import Cluster
+from podroute_router.errors import Unreachable
 from podroute_router.server import Router
 from servers import router_values
 
@@ -41,17 +43,24 @@ EXPECTED = {"COLLECTION_NOT_FOUND", "TABLE_MISSING", "STALE_PLAN", "LOCKED"}
 
 
 @pytest_asyncio.fixture
-async def clients(cluster: Cluster) -> AsyncIterator[list[podroute.AsyncClient]]:
-    """Of two routers."""
+async def routers(cluster: Cluster) -> AsyncIterator[list[Router]]:
+    """Two that serve one cluster."""
     async with AsyncExitStack() as stack:
         found = []
         for number in range(2):
             values = router_values(cluster)
             values["router"]["state_dir"] = str(cluster.state_folder / f"changes{number}")
-            router = await Router.start(make_config(values))
-            stack.push_async_callback(router.stop, grace_s=0)
-            found.append(await stack.enter_async_context(podroute.AsyncClient(router.address, options=NO_RETRIES)))
+            found.append(await Router.start(make_config(values)))
+            stack.push_async_callback(found[-1].stop, grace_s=0)
         yield found
+
+
+@pytest_asyncio.fixture
+async def clients(routers: list[Router]) -> AsyncIterator[list[podroute.AsyncClient]]:
+    """Of the routers."""
+    async with AsyncExitStack() as stack:
+        opened = [podroute.AsyncClient(router.address, options=NO_RETRIES) for router in routers]
+        yield [await stack.enter_async_context(each) for each in opened]
 
 
 async def test_a_deletion_that_was_held_up_leaves_a_collection_made_anew_alone(
@@ -206,3 +215,31 @@ async def test_a_wrong_pod_is_noticed(clients: list[podroute.AsyncClient], scale
     restless.check({"life": 3, "pod": "beta"}, route, 3)
     restless.check({"life": 1, "pod": "alpha"}, route, 3)
     assert len(restless.faults) == 2
+
+
+async def test_a_creation_that_was_cut_off_leaves_nothing_for_a_router_with_an_older_map_to_write_to(
+    routers: list[Router], clients: list[podroute.AsyncClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Control: with the table made for good before the catalog is asked, the write is acknowledged and lost (seen)."""
+    maker, stale = clients
+    await maker.create_collection(NAME, DIMENSION, pod="alpha")
+    await stale.upsert(NAME, [("a", [1.0] * DIMENSION, {})], path="direct")
+
+    async def unreachable(*_: object, **__: object) -> None:
+        raise Unreachable("UNREACHABLE", "the database cannot be reached")
+
+    monkeypatch.setattr(routers[1]._maps, "_load", unreachable)  # it goes on by its map, as with the catalog down
+    await maker.delete_collection(NAME)
+    with monkeypatch.context() as cut_off:
+        cut_off.setattr(CatalogStore, "add_collection", unreachable)
+        with pytest.raises(podroute.Unavailable):
+            await maker.create_collection(NAME, DIMENSION, pod="alpha")
+    await maker.create_collection(NAME, DIMENSION, pod="beta")
+    try:
+        with pytest.raises(podroute.Unavailable) as refused:
+            await stale.upsert(NAME, [("b", [1.0] * DIMENSION, {})], path="direct")
+        assert refused.value.reason == "TABLE_MISSING"
+        await stale.upsert(NAME, [("b", [1.0] * DIMENSION, {})], path="fdw")  # the primary's tables are the newest map's
+        assert len((await maker.fetch(NAME, ["b"], path="direct")).records) == 1
+    finally:
+        await maker.delete_collection(NAME)
