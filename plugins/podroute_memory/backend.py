@@ -198,9 +198,7 @@ class MemoryBackend:
             await register()
         self._tables[key] = _Table(collection.dimension)
 
-    async def drop_collection(
-        self, collection: Collection, deadline: Deadline, confirm: Confirm | None = None
-    ) -> None:
+    async def drop_collection(self, collection: Collection, deadline: Deadline, confirm: Confirm | None = None) -> None:
         """Forgets the collection's table, unless another one stands there once it is confirmed."""
         _check_deadline(deadline)
         key = _key(collection.placement)

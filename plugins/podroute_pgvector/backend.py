@@ -152,9 +152,7 @@ class PgvectorBackend:
         async with _of(collection.placement.pod, self._calls).connection(deadline, writes=True) as connection:
             await tables.create(connection, collection, register)
 
-    async def drop_collection(
-        self, collection: Collection, deadline: Deadline, confirm: Confirm | None = None
-    ) -> None:
+    async def drop_collection(self, collection: Collection, deadline: Deadline, confirm: Confirm | None = None) -> None:
         """See `backend.CollectionStore`."""
         async with _of(collection.placement.pod, self._calls).connection(deadline, writes=True) as connection:
             await tables.drop(connection, collection, confirm)

@@ -120,7 +120,9 @@ async def _drop(connection: Connection, collection: Collection, confirm: Confirm
         if confirm is not None:
             # Locked first: what stands now is then what is dropped. Else a deletion that was held up here could drop
             # the table of a collection that was deleted and made anew meanwhile, with records that were acknowledged.
-            standing = [each for each in (upsert_view(collection), table(collection)) if await _stands(connection, each)]
+            standing = [
+                each for each in (upsert_view(collection), table(collection)) if await _stands(connection, each)
+            ]
             for each in standing:  # the view first, as a write through it does
                 await connection.execute(_lock(each))
             await connection.execute(_HELD_BY_A_FROZEN_ROUTER)

@@ -163,9 +163,7 @@ class CollectionStore(Protocol):
         """
         ...
 
-    async def drop_collection(
-        self, collection: Collection, deadline: Deadline, confirm: Confirm | None = None
-    ) -> None:
+    async def drop_collection(self, collection: Collection, deadline: Deadline, confirm: Confirm | None = None) -> None:
         """Drops the collection's table with its records; one that is gone already is no error.
 
         confirm: asked while nobody can write to the table, drop it or make it anew. Where it says no, or raises, the

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Protocol
 
 from podroute_router.adopting import SCHEMA, Adopting
-from podroute_router.backend import CollectionStore, MapFollower, TableAdopter
+from podroute_router.backend import CollectionStore, MapFollower
 from podroute_router.config import Config
 from podroute_router.domain import Collection, Deadline, Metric, Placement
 from podroute_router.engine import MapSource, find_collection

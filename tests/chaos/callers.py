@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 
 import grpc
 import podroute
@@ -33,6 +33,7 @@ _REFUSING = {
     "RESOURCE_EXHAUSTED": {"POD_BUSY", "DATABASE_RESOURCES"},
     "UNAVAILABLE": None,
     "NOT_FOUND": {"COLLECTION_NOT_FOUND"},
+    "ALREADY_EXISTS": {"COLLECTION_EXISTS"},
 }
 """Codes and reasons that a kill can bring about, and that say that nothing was written."""
 
@@ -130,14 +131,16 @@ class Callers:
         collection = next(iter(wanted))[0]
         ids = [record_id for _, record_id in wanted]
         records = [
-            (key[1], vector_of(key, state), metadata_of(key, state)) for key, state in wanted.items() if state is not None
+            (key[1], vector_of(key, state), metadata_of(key, state))
+            for key, state in wanted.items()
+            if state is not None
         ]
         while True:
             client, path = self.client(generator), generator.choice(PATHS)
             if records:
-                known = await self._call(wanted, lambda: client.upsert(collection, records, path=path, timeout=TIMEOUT_S))
+                known = await self._call(wanted, client.upsert(collection, records, path=path, timeout=TIMEOUT_S))
             else:
-                known = await self._call(wanted, lambda: client.delete(collection, ids=ids, path=path, timeout=TIMEOUT_S))
+                known = await self._call(wanted, client.delete(collection, ids=ids, path=path, timeout=TIMEOUT_S))
             if known or self._stopping.is_set():
                 return
             await asyncio.sleep(generator.random() * 0.1)
@@ -151,13 +154,9 @@ class Callers:
         }
         while wanted:
             client, path = self.client(generator), generator.choice(PATHS)
-            ids = [record_id for _, record_id in wanted]
-            known = await self._call(
-                wanted,
-                lambda: client.update_metadata(
-                    next(iter(wanted))[0], {"touched": number}, ids=ids, path=path, timeout=TIMEOUT_S
-                ),
-            )
+            collection, ids = keys[0][0], [record_id for _, record_id in wanted]
+            change = client.update_metadata(collection, {"touched": number}, ids=ids, path=path, timeout=TIMEOUT_S)
+            known = await self._call(wanted, change)
             if known or self._stopping.is_set():
                 return
             await asyncio.sleep(generator.random() * 0.1)
@@ -179,11 +178,11 @@ class Callers:
         self._ledger.acknowledge(dict(in_order[:acknowledged]))
         self._ledger.lose(dict(in_order[acknowledged:]))
 
-    async def _call(self, wanted: Mapping[Key, State], write: Callable[[], Awaitable[object]]) -> bool:
+    async def _call(self, wanted: Mapping[Key, State], write: Awaitable[object]) -> bool:
         """One write; False where its outcome is unknown. What is said not to be written is looked for at once."""
         self._ledger.begin(wanted)
         try:
-            await write()
+            await write
         except Error as error:
             self.note(error)
             if is_unknown(error):
@@ -228,7 +227,13 @@ class Callers:
         plain = generator.random() < 0.5  # such queries go over lanes, the others over connections of their own
         try:
             found = await self.client(generator).query(
-                collection, near, metric="l2", include_metadata=True, include_vector=not plain, path=path, timeout=TIMEOUT_S
+                collection,
+                near,
+                metric="l2",
+                include_metadata=True,
+                include_vector=not plain,
+                path=path,
+                timeout=TIMEOUT_S,
             )
         except Error as error:
             self.note(error)

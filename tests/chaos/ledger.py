@@ -129,7 +129,7 @@ class Ledger:
         if seen in allowed:
             return
         there = [state for state in allowed if state is not None]
-        is_older = seen is None or bool(there) and seen < min(there)
+        is_older = seen is None or (bool(there) and seen < min(there))
         self.find(Fault.LOST if is_older else Fault.PHANTOM, key, f"{seen}, not of {allowed}", where)
 
     def find(self, fault: Fault, key: Key, seen: str, where: str) -> None:
@@ -162,7 +162,11 @@ class Ledger:
 def vector_of(key: Key, version: Version) -> list[float]:
     """Exact in float32."""
     collection, record_id = key
-    return [float(version.number), *(float(zlib.crc32(name.encode()) % 65_521) for name in (collection, record_id)), 1.0]
+    return [
+        float(version.number),
+        *(float(zlib.crc32(name.encode()) % 65_521) for name in (collection, record_id)),
+        1.0,
+    ]
 
 
 def metadata_of(key: Key, version: Version) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 import podroute
 from podroute import Error
@@ -78,10 +79,8 @@ class Remaker:
         wanted: dict[Key, State] = dict.fromkeys(self._keys)
 
         async def attempt(client: podroute.AsyncClient) -> None:
-            try:
+            with suppress(podroute.NotFound):  # an attempt before did it
                 await client.delete_collection(self._name, timeout=ADMIN_TIMEOUT_S)
-            except podroute.NotFound:
-                pass  # an attempt before did it
 
         self._ledger.begin(wanted)
         await self._until_done(attempt)

@@ -18,15 +18,15 @@ import grpc
 import podroute
 import pytest
 import pytest_asyncio
+from podroute_command import run, started
 from podroute_router.catalog.saved_map import encode
 from podroute_router.config import make_config
-from podroute_router.domain import Metric, Placement
 from podroute_router.domain import Collection as Stored
+from podroute_router.domain import Metric, Placement
 from podroute_router.embedded import Cluster, Server
 from podroute_router.embedded.ports import free_port
 from podroute_router.server import SAVED_MAP, Router
 from podroute_router.shard_map import Change, ShardMap
-from podroute_command import run, started
 from servers import router_values
 
 from .callers import NO_RETRIES
@@ -92,19 +92,18 @@ class Users:
         while time.monotonic() < end:
             number += 1
             vector = [float(number)] * DIMENSION
-            calls: list[Callable[[], Awaitable[object]]] = [
-                lambda: self._client.upsert(COLLECTION, [(path, vector, {"number": number})], path=path),
-                lambda: self._client.query(COLLECTION, vector, path=path),
-                lambda: self._client.fetch(COLLECTION, [path], path=path),
-            ]
-            for call in calls:
-                began = time.monotonic()
-                self.calls += 1
-                try:
-                    await call()
-                except podroute.Error as error:
-                    self.errors[f"{path}: {error.code.name} {error.reason}"] += 1
-                self.slowest_s = max(self.slowest_s, time.monotonic() - began)
+            await self._time(path, self._client.upsert(COLLECTION, [(path, vector, {"number": number})], path=path))
+            await self._time(path, self._client.query(COLLECTION, vector, path=path))
+            await self._time(path, self._client.fetch(COLLECTION, [path], path=path))
+
+    async def _time(self, path: podroute.Path, call: Awaitable[object]) -> None:
+        began = time.monotonic()
+        self.calls += 1
+        try:
+            await call
+        except podroute.Error as error:
+            self.errors[f"{path}: {error.code.name} {error.reason}"] += 1
+        self.slowest_s = max(self.slowest_s, time.monotonic() - began)
 
 
 async def admin_calls(client: podroute.AsyncClient, timeout: float) -> Counter[str]:  # noqa: ASYNC109
@@ -132,11 +131,11 @@ async def admin_calls(client: podroute.AsyncClient, timeout: float) -> Counter[s
 @pytest_asyncio.fixture
 async def client(cluster: Cluster, tmp_path: Path) -> AsyncIterator[podroute.AsyncClient]:
     """Of a router of the session's cluster, whose primary has the catalog."""
-    async with serving(cluster, tmp_path) as found:
+    async with Serving(cluster, tmp_path) as found:
         yield found
 
 
-class serving:  # noqa: N801 (a context manager)
+class Serving:
     """A router in this process, with the collection."""
 
     def __init__(self, cluster: Cluster, state_dir: Path) -> None:
@@ -146,9 +145,7 @@ class serving:  # noqa: N801 (a context manager)
     async def __aenter__(self) -> podroute.AsyncClient:
         router = await Router.start(make_config(self._values))
         self._stack.push_async_callback(router.stop, grace_s=0)
-        self._client = await self._stack.enter_async_context(
-            podroute.AsyncClient(router.address, options=NO_RETRIES)
-        )
+        self._client = await self._stack.enter_async_context(podroute.AsyncClient(router.address, options=NO_RETRIES))
         await self._client.create_collection(COLLECTION, DIMENSION, metric="l2", pod="alpha")
         return self._client
 
@@ -156,9 +153,11 @@ class serving:  # noqa: N801 (a context manager)
         async with self._stack:
             for _ in range(100):
                 try:
-                    return await self._client.delete_collection(COLLECTION)
+                    await self._client.delete_collection(COLLECTION)
                 except podroute.Unavailable:
                     await asyncio.sleep(0.1)
+                else:
+                    return
 
 
 async def weather(
@@ -194,7 +193,6 @@ async def weather(
             held=not failures and set(ended) == expected,
         )
     )
-    print(f"\n{trouble}: {dict(users.errors)} of {users.calls}, slowest {users.slowest_s:.2f} s; admin {dict(ended)}")
     assert not users.errors
     assert set(ended) == expected
     assert control is None or other.errors
@@ -223,7 +221,7 @@ async def test_records_are_served_on_every_path_with_the_catalog_on_a_server_of_
     if not scale.full:
         pytest.skip("in full runs: it takes a cluster more")
     with cluster_with_catalog() as cluster:
-        async with serving(cluster, tmp_path) as client:
+        async with Serving(cluster, tmp_path) as client:
             await weather(
                 client,
                 catalog_server(cluster),
@@ -275,10 +273,14 @@ async def test_a_router_starts_from_its_saved_map_with_the_catalog_down(
 
 async def until_saved(file: Path, name: str) -> None:
     for _ in range(300):
-        if file.exists() and name in file.read_text(encoding="utf-8"):
+        if name in _text(file):
             return
         await asyncio.sleep(0.02)
     pytest.fail("the map was not saved")
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8") if file.exists() else ""
 
 
 def other_clusters_map() -> bytes:
@@ -334,7 +336,9 @@ async def test_a_saved_map_that_is_damaged_or_anothers_is_never_served_from(
             told = DAMAGES[name][1] in running.err
             return told and len(found.records) == 1 and (home / SAVED_MAP).read_bytes() == content
 
-    mended = dict(zip(homes, await asyncio.gather(*(with_the_catalog_up(*each) for each in homes.items())), strict=True))
+    mended = dict(
+        zip(homes, await asyncio.gather(*(with_the_catalog_up(*each) for each in homes.items())), strict=True)
+    )
     held = all(refused.values()) and all(mended.values())
     report.add(
         Result(

@@ -57,7 +57,10 @@ class Town:
         self.cluster = cluster
         self.ledger = Ledger()
         self.generator = generator
-        self.routers = [RouterTarget(f"router{n}", _values(cluster, folder, n, own_catalog), folder / f"{n}") for n in range(ROUTERS)]
+        self.routers = [
+            RouterTarget(f"router{n}", _values(cluster, folder, n, own_catalog), folder / f"{n}")
+            for n in range(ROUTERS)
+        ]
         self.targets: list[Target] = [DatabaseTarget(cluster.pods[name], "pod") for name in PODS]
         if own_catalog:
             self.targets.append(DatabaseTarget(catalog_server(cluster), "catalog"))
@@ -154,10 +157,6 @@ async def endure(cluster: Cluster, scale: Scale, report: Report, tmp_path: Path,
         await town.judge()
         ledger, callers = town.ledger, town.callers
         kills = ", ".join(f"{count} {kind}" for kind, count in sorted(crasher.kills.items()))
-        print(f"\nkilled: {kills}; {dict(ledger.counts)}; {town.callers.reads} reads; {town.remaker.incarnations} lives")
-        print(f"failed: {dict(callers.ended)}")
-        for finding in ledger.findings[:20]:
-            print(finding)
         figures = {fault: ledger.count(fault) for fault in Fault}
         report.add(
             Result(
@@ -172,8 +171,8 @@ async def endure(cluster: Cluster, scale: Scale, report: Report, tmp_path: Path,
                 held=not ledger.findings and not callers.unexpected,
             )
         )
-        assert not ledger.findings
-        assert not callers.unexpected
+        assert not ledger.findings, ledger.findings[:20]
+        assert not callers.unexpected, callers.unexpected[:20]
         assert set(crasher.kills) == {target.kind for target in town.targets} or scale.full
         assert ledger.counts["acknowledged"] > 100
 

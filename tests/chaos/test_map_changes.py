@@ -1,10 +1,8 @@
 """Collections are deleted and made anew elsewhere under load, and no call reaches the wrong pod, table or incarnation.
 
-Records carry the pod and the life of the collection that they were written to.
-
-Control of the first test: without `confirm` in `CollectionStore.drop_collection` the second deletion drops the table of
-the collection that was made anew, with its record (seen). Of the second: a reader that is told another pod than the one that holds the table finds as
-many faults as reads (`test_a_wrong_pod_is_noticed`).
+Records carry the pod and the life of the collection that they were written to. The controls, each seen red: the first
+test without `confirm` in `CollectionStore.drop_collection` (a deletion drops what was made anew), the last without
+`register` in `create_collection` (a write is acknowledged and lost). That of the load is `test_a_wrong_pod_is_noticed`.
 """
 
 from __future__ import annotations
@@ -201,7 +199,6 @@ async def test_changes_of_the_map_lead_no_call_astray(
             held=not restless.faults and not others,
         )
     )
-    print(f"\n{2 * times} changes in {seconds:.1f} s, {restless.reads} reads, {restless.writes} writes, {restless.ended}")
     assert not restless.faults
     assert not others
     assert restless.reads
@@ -239,7 +236,9 @@ async def test_a_creation_that_was_cut_off_leaves_nothing_for_a_router_with_an_o
         with pytest.raises(podroute.Unavailable) as refused:
             await stale.upsert(NAME, [("b", [1.0] * DIMENSION, {})], path="direct")
         assert refused.value.reason == "TABLE_MISSING"
-        await stale.upsert(NAME, [("b", [1.0] * DIMENSION, {})], path="fdw")  # the primary's tables are the newest map's
+        await stale.upsert(
+            NAME, [("b", [1.0] * DIMENSION, {})], path="fdw"
+        )  # the primary's tables are the newest map's
         assert len((await maker.fetch(NAME, ["b"], path="direct")).records) == 1
     finally:
         await maker.delete_collection(NAME)

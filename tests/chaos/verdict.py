@@ -43,9 +43,7 @@ def check_tables(pods: Mapping[str, str], ledger: Ledger) -> dict[Key, State]:
     return found
 
 
-async def check_routers(
-    clients: Sequence[podroute.AsyncClient], found: Mapping[Key, State], ledger: Ledger
-) -> None:
+async def check_routers(clients: Sequence[podroute.AsyncClient], found: Mapping[Key, State], ledger: Ledger) -> None:
     """Every router has to say on each path what the tables hold."""
     for collection in {name for name, _ in found}:
         ids = [record_id for name, record_id in found if name == collection]

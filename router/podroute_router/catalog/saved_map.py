@@ -61,9 +61,7 @@ class Encoder:
                 if fresh % BREATH == 0:
                     time.sleep(BREATH_S)
             self._encoded[name] = known
-        head = _line(
-            self._origin | {"revision": shard_map.revision, "pods": sorted(shard_map.pods), "collections": []}
-        )
+        head = _line(self._origin | {"revision": shard_map.revision, "pods": sorted(shard_map.pods), "collections": []})
         body = b"".join((head[: -len(_TAIL)], b",".join(line for _, line in self._encoded.values()), _TAIL))
         return _line({"format": FORMAT, "sha256": hashlib.sha256(body).hexdigest()}) + body
 
