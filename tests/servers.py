@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -23,7 +23,7 @@ _numbers = itertools.count(1)
 
 
 @contextmanager
-def prepared_cluster() -> Iterator[Cluster]:
+def prepared_cluster(*, pods: Sequence[str] = PODS, fsync: bool = False) -> Iterator[Cluster]:
     """A primary, which can be a pod too, and two pods. They sort text as a dictionary does, not as C.
 
     Without fsync: the machine does not lose power in a test.
@@ -31,9 +31,9 @@ def prepared_cluster() -> Iterator[Cluster]:
     with (
         dictionary_locale() as locale,
         Cluster(
-            pods=PODS,
+            pods=pods,
             ephemeral=True,
-            fsync=False,
+            fsync=fsync,
             locale=locale.name,
             environment=locale.environment,
             settings={"shared_buffers": "64MB"},  # each dropped table has a session look through all of it

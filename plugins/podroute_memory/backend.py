@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from podroute_router.backend import PreparedQuery
+from podroute_router.backend import Confirm, PreparedQuery, Register
 from podroute_router.domain import (
     Collection,
     Counting,
@@ -183,7 +183,9 @@ class MemoryBackend:
         """Forgets everything."""
         self._tables.clear()
 
-    async def create_collection(self, collection: Collection, deadline: Deadline) -> None:
+    async def create_collection(
+        self, collection: Collection, deadline: Deadline, register: Register | None = None
+    ) -> None:
         """Makes the collection's table; one that stands empty is made anew."""
         _check_deadline(deadline)
         key = _key(collection.placement)
@@ -192,12 +194,19 @@ class MemoryBackend:
             raise AlreadyExists(
                 "TABLE_EXISTS", "a table of that name stands already, with records", facts=_facts(collection)
             )
+        if register is not None:
+            await register()
         self._tables[key] = _Table(collection.dimension)
 
-    async def drop_collection(self, collection: Collection, deadline: Deadline) -> None:
-        """Forgets the collection's table; one that is gone already is no error."""
+    async def drop_collection(self, collection: Collection, deadline: Deadline, confirm: Confirm | None = None) -> None:
+        """Forgets the collection's table, unless another one stands there once it is confirmed."""
         _check_deadline(deadline)
-        self._tables.pop(_key(collection.placement), None)
+        key = _key(collection.placement)
+        standing = self._tables.get(key)
+        if confirm is not None and not await confirm():
+            return
+        if standing is not None and self._tables.get(key) is standing:
+            del self._tables[key]
 
     def create_index(
         self, collection: Collection, index: WantedIndex, deadline: Deadline

@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
-from podroute_router.backend import PreparedQuery
+from podroute_router.backend import Confirm, PreparedQuery, Register
 from podroute_router.config import Config, Database, Pod
 from podroute_router.domain import (
     Collection,
@@ -145,15 +145,17 @@ class PgvectorBackend:
         access = _of(collection.placement.pod, self._access)
         return await access.explain(_relations(collection), asked, deadline, analyze=analyze)
 
-    async def create_collection(self, collection: Collection, deadline: Deadline) -> None:
+    async def create_collection(
+        self, collection: Collection, deadline: Deadline, register: Register | None = None
+    ) -> None:
         """See `backend.CollectionStore`."""
-        async with _of(collection.placement.pod, self._calls).connection(deadline) as connection:
-            await tables.create(connection, collection)
+        async with _of(collection.placement.pod, self._calls).connection(deadline, writes=True) as connection:
+            await tables.create(connection, collection, register)
 
-    async def drop_collection(self, collection: Collection, deadline: Deadline) -> None:
+    async def drop_collection(self, collection: Collection, deadline: Deadline, confirm: Confirm | None = None) -> None:
         """See `backend.CollectionStore`."""
-        async with _of(collection.placement.pod, self._calls).connection(deadline) as connection:
-            await tables.drop(connection, collection)
+        async with _of(collection.placement.pod, self._calls).connection(deadline, writes=True) as connection:
+            await tables.drop(connection, collection, confirm)
 
     def create_index(
         self, collection: Collection, index: WantedIndex, deadline: Deadline

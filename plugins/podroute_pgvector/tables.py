@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from podroute_router.backend import Confirm, Register
 from podroute_router.domain import Collection
 from podroute_router.errors import AlreadyExists, FailedPrecondition
 from podroute_router.postgres.connection import Connection
@@ -19,6 +20,7 @@ where c.relnamespace = $1::regnamespace and c.relname = $2 and c.relkind = 'r' a
   and not exists (select from pg_rewrite where ev_class = c.oid)
   and not exists (select from pg_trigger where tgrelid = c.oid)
 """  # what another role made could hold code of its own, which would run as the router
+_HELD_BY_A_FROZEN_ROUTER = "set local idle_in_transaction_session_timeout = '10s'"
 _ESTIMATE = """
 select coalesce(sum(greatest(s.n_live_tup, c.reltuples)), 0)::bigint
 from pg_stat_user_tables s join pg_class c on c.oid = s.relid
@@ -36,10 +38,12 @@ def upsert_view(collection: Collection) -> Relation:
     return Relation(POD_OBJECTS, collection.name)
 
 
-async def create(connection: Connection, collection: Collection) -> None:
+async def create(connection: Connection, collection: Collection, register: Register | None = None) -> None:
     """Makes table and view in one transaction.
 
-    A table of ours that is empty, left by a call that was cut off, is made anew.
+    A table of ours that is empty, left by a call that was cut off, is made anew. For `register` see
+    `backend.CollectionStore`: with it no table stands that the catalog does not know. A router with an older map, which
+    has the collection here still, would write to such a one, and acknowledge what nobody else will ever see.
 
     Raises:
         AlreadyExists: a table of that name is not ours, or holds records; or another call is making it.
@@ -50,6 +54,9 @@ async def create(connection: Connection, collection: Collection) -> None:
             await _drop_leftover(connection, collection)
             await connection.execute(_create_table(connection, collection))
             await create_upsert_view(connection, collection)
+            if register is not None:
+                await connection.execute(_HELD_BY_A_FROZEN_ROUTER)
+                await register()
     except (errors.UniqueViolation, errors.DuplicateObject, errors.DuplicateTable) as error:
         raise AlreadyExists(
             "COLLECTION_EXISTS", f"another call is making collection {collection.name!r}", facts=_facts(collection)
@@ -75,8 +82,8 @@ def _create_table(connection: Connection, collection: Collection) -> str:
     )
 
 
-async def drop(connection: Connection, collection: Collection) -> None:
-    """Drops view and table; what is gone already is no error.
+async def drop(connection: Connection, collection: Collection, confirm: Confirm | None = None) -> None:
+    """Drops view and table; what is gone already is no error. For `confirm` see `backend.CollectionStore`.
 
     Raises:
         Unavailable: someone keeps reading it.
@@ -84,7 +91,7 @@ async def drop(connection: Connection, collection: Collection) -> None:
     """
     try:
         with needing_its_owner(collection):
-            await _drop(connection, collection)
+            await _drop(connection, collection, confirm)
     except errors.DependentObjectsStillExist as error:
         raise FailedPrecondition(
             "TABLE_HAS_DEPENDENTS",
@@ -107,9 +114,20 @@ def needing_its_owner(collection: Collection) -> Iterator[None]:
         ) from error
 
 
-async def _drop(connection: Connection, collection: Collection) -> None:
+async def _drop(connection: Connection, collection: Collection, confirm: Confirm | None) -> None:
     async with connection.transaction():
         await begin(connection)
+        if confirm is not None:
+            # Locked first: what stands now is then what is dropped. Else a deletion that was held up here could drop
+            # the table of a collection that was deleted and made anew meanwhile, with records that were acknowledged.
+            standing = [
+                each for each in (upsert_view(collection), table(collection)) if await _stands(connection, each)
+            ]
+            for each in standing:  # the view first, as a write through it does
+                await connection.execute(_lock(each))
+            await connection.execute(_HELD_BY_A_FROZEN_ROUTER)
+            if not standing or not await confirm():
+                return
         for statement in _drops(collection):
             await connection.execute(statement)
 
@@ -133,7 +151,7 @@ async def begin(connection: Connection) -> None:
 async def _drop_leftover(connection: Connection, collection: Collection) -> None:
     """Drops an empty table of ours that stands in the way; raises AlreadyExists where it is not that."""
     where = table(collection)
-    if not (await connection.execute(_STANDS, (where.schema, where.name))).rowcount:
+    if not await _stands(connection, where):
         return
     if not (await connection.execute(_IS_OURS, (where.schema, where.name, OWNER))).rowcount:
         raise AlreadyExists(
@@ -142,7 +160,7 @@ async def _drop_leftover(connection: Connection, collection: Collection) -> None
             facts=_facts(collection),
         )
     # Locked first: another call may be making the same collection, and records may be on their way.
-    await connection.execute(sql.SQL("lock table {} in access exclusive mode").format(where.identifier).as_string())
+    await connection.execute(_lock(where))
     found = await connection.execute(sql.SQL("select from {} limit 1").format(where.identifier).as_string())
     if found.rowcount:
         raise AlreadyExists(
@@ -152,6 +170,14 @@ async def _drop_leftover(connection: Connection, collection: Collection) -> None
         )
     for statement in _drops(collection):
         await connection.execute(statement)
+
+
+async def _stands(connection: Connection, where: Relation) -> bool:
+    return bool((await connection.execute(_STANDS, (where.schema, where.name))).rowcount)
+
+
+def _lock(where: Relation) -> str:
+    return sql.SQL("lock table {} in access exclusive mode").format(where.identifier).as_string()
 
 
 def _drops(collection: Collection) -> list[str]:

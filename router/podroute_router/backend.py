@@ -6,7 +6,7 @@ cancelled lets go of its connection at once; what it had sent may still happen.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -142,6 +142,12 @@ class QueryPreparer(Protocol):
         ...
 
 
+Register = Callable[[], Awaitable[object]]
+"""Has others know of what is being made."""
+Confirm = Callable[[], Awaitable[bool]]
+"""Whether what was decided before is still right."""
+
+
 @runtime_checkable
 class PodProbe(Protocol):
     """A backend that can tell whether a pod answers on its path. Calls of one that cannot are never failed unasked."""
@@ -155,15 +161,23 @@ class PodProbe(Protocol):
 class CollectionStore(PodProbe, Protocol):
     """A backend that can also make collections on pods."""
 
-    async def create_collection(self, collection: Collection, deadline: Deadline) -> None:
+    async def create_collection(
+        self, collection: Collection, deadline: Deadline, register: Register | None = None
+    ) -> None:
         """Makes the collection's table.
 
         An empty one of its own, left by a call that was cut off, is made anew; for another AlreadyExists is raised.
+
+        register: makes it known, awaited before anybody can reach the table. Where it raises nothing was made.
         """
         ...
 
-    async def drop_collection(self, collection: Collection, deadline: Deadline) -> None:
-        """Drops the collection's table with its records; one that is gone already is no error."""
+    async def drop_collection(self, collection: Collection, deadline: Deadline, confirm: Confirm | None = None) -> None:
+        """Drops the collection's table with its records; one that is gone already is no error.
+
+        confirm: asked while nobody can write to the table, drop it or make it anew. Where it says no, or raises, the
+        table stays.
+        """
         ...
 
     def create_index(

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Protocol
 
 from podroute_router.adopting import SCHEMA, Adopting
-from podroute_router.backend import CollectionStore, MapFollower, TableAdopter
+from podroute_router.backend import CollectionStore, MapFollower
 from podroute_router.config import Config
 from podroute_router.domain import Collection, Deadline, Metric, Placement
 from podroute_router.engine import MapSource, find_collection
@@ -32,6 +32,8 @@ from podroute_router.wrappers import within
 
 DEFAULT_PAGE = 100
 
+_ASKING_S = 5.0
+"""Bound on asking the catalog while a pod's transaction is open."""
 _FOLLOW_S = 5.0
 """Bound on readying the FDW path after a change."""
 
@@ -201,35 +203,29 @@ class Collections:
             metric=metric,
             placement=Placement(pod=chosen, schema=SCHEMA, table=name),
         )
-        await self._store.create_collection(wanted, deadline)
-        try:
-            stored = await self._catalog.add_collection(wanted, deadline)
-        except AlreadyExists:
-            await self._give_way(wanted, deadline)
-            raise
+        stored = wanted
+
+        async def register() -> None:
+            nonlocal stored
+            stored = await self._catalog.add_collection(wanted, _asking(deadline))
+
+        await self._store.create_collection(wanted, deadline, register)
         await self._follow_now(deadline)
         return stored
-
-    async def _give_way(self, loser: Collection, deadline: Deadline) -> None:
-        """Another caller was first: its table must be as it wants it, and elsewhere there must be none."""
-        winner = (await self._maps.refresh(deadline)).collections.get(loser.name)
-        if winner is None or winner.placement.pod != loser.placement.pod:
-            await self._store.drop_collection(loser, deadline)
-        elif winner.placement.table != loser.placement.table:  # it was adopted, and its view went with the table
-            await self._store.drop_collection(loser, deadline)
-            if isinstance(self._store, TableAdopter):
-                await self._store.adopt_collection(winner, deadline)
-        elif winner.dimension != loser.dimension:
-            await self._store.create_collection(winner, deadline)
 
     async def _delete(self, name: str, deadline: Deadline) -> None:
         # By the newest map: the collection may have been made anew elsewhere. And nothing is dropped while the catalog
         # is down.
         collection = (await self._maps.refresh(deadline)).collection(name)
         await self.exposing.check_unexposed(name, deadline)
-        await self._store.drop_collection(collection, deadline)
+        await self._store.drop_collection(collection, deadline, lambda: self._is_still(collection, deadline))
         await self._catalog.remove_collection(name, deadline, generation=collection.placement.generation)
         await self._follow_now(deadline)
+
+    async def _is_still(self, collection: Collection, deadline: Deadline) -> bool:
+        """True where the catalog has the collection as it was: not deleted, nor made anew."""
+        newest = (await self._maps.refresh(_asking(deadline))).collections.get(collection.name)
+        return newest is not None and newest.placement == collection.placement
 
     async def _follow_now(self, deadline: Deadline) -> None:
         """Knows the change at once, on every path, so that the caller's next call meets it.
@@ -258,6 +254,11 @@ class Collections:
         if not loads:
             raise Unavailable("NO_POD", "no pod can be reached to place the collection on", retry_after_s=1.0)
         return min(loads)[2]
+
+
+def _asking(deadline: Deadline) -> Deadline:
+    """The catalog is asked while a table is locked."""
+    return Deadline.after(min(_ASKING_S, deadline.remaining_s()))
 
 
 def _taken(name: str) -> AlreadyExists:

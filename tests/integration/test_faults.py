@@ -17,6 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from no_exposures import NoExposures
 from podroute_memory.backend import MemoryBackend
 from podroute_pgvector.backend import PgvectorBackend
+from podroute_router.backend import Confirm
 from podroute_router.collections import Collections
 from podroute_router.config import Config, make_config
 from podroute_router.domain import Collection, Deadline, Metric, Placement, Record
@@ -215,9 +216,11 @@ class DropsKept(MemoryBackend):
         super().__init__()
         self.dropped: list[Placement] = []
 
-    async def drop_collection(self, collection: Collection, deadline: Deadline) -> None:
+    async def drop_collection(
+        self, collection: Collection, deadline: Deadline, confirm: Confirm | None = None
+    ) -> None:
         self.dropped.append(collection.placement)
-        await super().drop_collection(collection, deadline)
+        await super().drop_collection(collection, deadline, confirm)
 
 
 def docs(pod: str, generation: int) -> Collection:

@@ -240,6 +240,10 @@ class AsyncClient(Caller):
                 upserts.take(response)
         finally:
             stream.cancel()
+            # Of a stream that the router ended this cancels nothing, and grpc's task would wait here for ever.
+            while not outgoing.empty():
+                outgoing.get_nowait()
+            outgoing.put_nowait(None)
 
     async def _scan(self, scan: Scan) -> AsyncGenerator[ScannedRecord]:
         end = None if scan.timeout_s is None else time.monotonic() + scan.timeout_s

@@ -137,6 +137,8 @@ class Upserts:
         """
         pause_s = max(self._pause_s, error.retry_after_s or 0.0)
         if not may_resume(error, self.timeout_s) or failing_s + pause_s > self.patience_s:
+            if isinstance(error, Internal) and error.message == STATUS_LOST:
+                error = Unavailable("the connection to the router was lost")
             error.metadata["acknowledged"] = str(self.acknowledged)
             raise error
         self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)

@@ -1,6 +1,8 @@
 """The shard map on disk, so that a router can start while the catalog is down.
 
-The file is two lines of JSON: a header with the format's version and the SHA-256 of the second line, and the map.
+The file is two lines of JSON: a header with the format's version and the SHA-256 of the second line, and the map. The
+map says of which catalog it is, by the hash of the address: another cluster's map would send calls to tables of the
+same name.
 """
 
 from __future__ import annotations
@@ -14,6 +16,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from psycopg.conninfo import conninfo_to_dict
+
+from podroute_router.config import Database
 from podroute_router.domain import Collection, Metric, Placement
 from podroute_router.shard_map import Change, ShardMap
 
@@ -34,9 +39,13 @@ class Encoder:
     """Encodes one map after another, a collection only once for as long as it stays as it is.
 
     It may run in a thread beside the event loop: it never computes for long without letting other threads go on.
+
+    Args:
+        catalog: of which catalog the maps are, as `catalog_mark` says; "" leaves it open.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, catalog: str = "") -> None:
+        self._origin = {"catalog": catalog} if catalog else {}
         self._encoded: dict[str, tuple[Collection, bytes]] = {}
 
     def encode(self, shard_map: ShardMap) -> bytes:
@@ -52,18 +61,32 @@ class Encoder:
                 if fresh % BREATH == 0:
                     time.sleep(BREATH_S)
             self._encoded[name] = known
-        head = _line({"revision": shard_map.revision, "pods": sorted(shard_map.pods), "collections": []})
+        head = _line(self._origin | {"revision": shard_map.revision, "pods": sorted(shard_map.pods), "collections": []})
         body = b"".join((head[: -len(_TAIL)], b",".join(line for _, line in self._encoded.values()), _TAIL))
         return _line({"format": FORMAT, "sha256": hashlib.sha256(body).hexdigest()}) + body
 
 
-def encode(shard_map: ShardMap) -> bytes:
+def catalog_mark(database: Database) -> str:
+    """Tells one catalog from another by host, port and database, the same for every router of one configuration."""
+    given = conninfo_to_dict(database.dsn)
+    return hashlib.sha256(repr([given.get(key) for key in ("host", "hostaddr", "port", "dbname")]).encode()).hexdigest()
+
+
+def encode(shard_map: ShardMap, catalog: str = "") -> bytes:
     """The map as the content of a file."""
-    return Encoder().encode(shard_map)
+    return Encoder(catalog).encode(shard_map)
 
 
-def decode(content: bytes) -> ShardMap:
-    """The map that `encode` wrote; raises SavedMapError where it is not whole."""
+def decode(content: bytes, catalog: str = "") -> ShardMap:
+    """The map that `encode` wrote.
+
+    Args:
+        content: of the file.
+        catalog: of which catalog it has to be; "", and a map that does not say it, go with any.
+
+    Raises:
+        SavedMapError: it is not whole, or of another catalog.
+    """
     header, separator, body = content.partition(b"\n")
     try:
         described = json.loads(header)
@@ -74,9 +97,11 @@ def decode(content: bytes) -> ShardMap:
         if described.get("sha256") != hashlib.sha256(body).hexdigest():
             raise SavedMapError("does not match its checksum")
         values = json.loads(body)
+        if catalog and values.get("catalog", catalog) != catalog:
+            raise SavedMapError("is of a catalog at another address than the configured one")
         changes = [Change(item["name"], _collection(item)) for item in values["collections"]]
         return ShardMap().changed(values["revision"], values["pods"], changes)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SavedMapError(f"cannot be read ({type(error).__name__})") from error
 
 
@@ -104,14 +129,14 @@ def save(shard_map: ShardMap, path: Path, encoder: Encoder | None = None) -> Non
         os.close(folder)
 
 
-def load(path: Path) -> ShardMap | None:
-    """The map in the file; None where there is no file.
+def load(path: Path, catalog: str = "") -> ShardMap | None:
+    """The map in the file; None where there is no file. For `catalog` see `decode`.
 
     Raises:
-        SavedMapError: the file cannot be read or is not whole. It stays as it is.
+        SavedMapError: the file cannot be read, is not whole, or is of another catalog. It stays as it is.
     """
     try:
-        return decode(path.read_bytes())
+        return decode(path.read_bytes(), catalog)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from podroute_router.catalog import saved_map
 from podroute_router.catalog.listener import Listener
-from podroute_router.catalog.saved_map import Encoder
+from podroute_router.catalog.saved_map import Encoder, SavedMapError, catalog_mark
 from podroute_router.catalog.store import CatalogStore
 from podroute_router.config import Database, Timeouts
 from podroute_router.domain import Deadline
@@ -55,7 +55,8 @@ class ShardMapSource:
         self._unsaved = asyncio.Event()
         self._saved: ShardMap | None = None
         self._saving = threading.Lock()
-        self._encoder = Encoder()
+        self._catalog = catalog_mark(database)
+        self._encoder = Encoder(self._catalog)
         self._failing = False
         self._closed = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -94,7 +95,10 @@ class ShardMapSource:
         try:
             await self._load(Deadline.after(timeout_s))
         except (Unavailable, DeadlineExceeded, ResourceExhausted) as error:
-            saved = await asyncio.to_thread(saved_map.load, self._path) if self._path is not None else None
+            try:
+                saved = await asyncio.to_thread(saved_map.load, self._path, self._catalog) if self._path else None
+            except SavedMapError as damage:
+                raise SavedMapError(f"the catalog does not serve ({error.message}), and {damage}") from error
             if saved is None:
                 raise
             _log.warning(
@@ -190,6 +194,7 @@ class ShardMapSource:
             self._request()
 
     async def _keep_saving(self, path: Path) -> None:
+        await self._look_at_saved(path)
         while True:
             await self._unsaved.wait()
             saved = await self._save(path)
@@ -219,6 +224,14 @@ class ShardMapSource:
                 subscriber(shard_map)
             except Exception:  # noqa: BLE001
                 _log.exception("a subscriber to the shard map failed")
+
+    async def _look_at_saved(self, path: Path) -> None:
+        """Tells of a saved map that would have been of no use, before it is written anew."""
+        if self._saved is None:
+            try:
+                await asyncio.to_thread(saved_map.load, path, self._catalog)
+            except SavedMapError as error:
+                _log.warning("%s; the catalog serves, and its map takes that one's place", error)
 
     async def _save(self, path: Path) -> bool:
         self._unsaved.clear()
