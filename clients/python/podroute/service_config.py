@@ -14,10 +14,10 @@ from typing import Any, Final
 MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 """Largest message, in and out; the router's default as well."""
 
-KEEPALIVE_TIME_MS: Final = 30_000
+KEEPALIVE_TIME_MS: Final = 1_000
 """Between two keepalive pings while a call is in flight. A server must be told to accept them this often."""
 
-KEEPALIVE_TIMEOUT_MS: Final = 10_000
+KEEPALIVE_TIMEOUT_MS: Final = 1_500
 """A connection whose ping is not answered within this is dead."""
 
 SERVICE_CONFIG: Final[dict[str, Any]] = {
