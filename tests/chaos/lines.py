@@ -36,8 +36,9 @@ class Lines:
     Args:
         router: it.
         collection: on POD, with RECORDS records.
-        channel: to the router, over `client`, without retries.
-        primary: the name of its database on the primary's server.
+        channel: to the router, over `client`, as published but without retries.
+        retrying: the same with the published retries.
+        primary_database: its name, on the primary's server.
         client: from the caller to the router.
         pod: from the router to the pod.
         primary_pod: from the primary to the pod.
@@ -47,28 +48,24 @@ class Lines:
     router: Router
     collection: str
     channel: grpc.aio.Channel
+    retrying: grpc.aio.Channel
     primary_database: str
     client: Proxy
     pod: Proxy
     primary: Proxy
     primary_pod: Proxy
 
-    def caller(self, path: int) -> Caller:
+    def caller(self, path: int, *, retries: bool = False) -> Caller:
         """Makes calls of the collection."""
-        return Caller(self.channel, self.collection, path)
+        return Caller(self.retrying if retries else self.channel, self.collection, path)
 
-    async def warm(self, path: int) -> None:
+    async def warm(self, path: int, *, retries: bool = False) -> None:
         """Has the router open as many connections as it may: short queries' and the others."""
-        caller = self.caller(path)
-        for _ in range(6):
+        caller = self.caller(path, retries=retries)
+        for _ in range(4):
             kinds = ["query"] * 8 + ["upsert", "fetch", "scan", "count", "query"]
             ended = await asyncio.gather(*(made(caller, kind, 10) for kind in kinds))
             assert {each.code for each in ended} == {"OK"}, ended
-
-    async def calls(self, path: int, kinds: list[str], *, is_told: bool = True) -> list[Ended]:
-        """Makes these calls one after the other."""
-        caller = self.caller(path)
-        return [await made(caller, kind, DEADLINE_S, is_told=is_told) for kind in kinds]
 
 
 @asynccontextmanager
@@ -80,24 +77,32 @@ async def lines(cluster: Cluster) -> AsyncIterator[Lines]:
         pod, primary_pod = (stack.enter_context(proxy_to(cluster.pods[POD].port)) for _ in range(2))
         primary = stack.enter_context(proxy_to(cluster.primary.port))
         values = router_values(cluster, primary=database)
-        address = values["pods"][POD]
-        address["primary_dsn"] = make_conninfo(host="127.0.0.1", port=primary_pod.port, dbname="vectors")
-        address["dsn"] = make_conninfo(address["dsn"], port=pod.port)
+        addresses = values["pods"][POD]
+        addresses["primary_dsn"] = make_conninfo(host="127.0.0.1", port=primary_pod.port, dbname="vectors")
+        addresses["dsn"] = make_conninfo(addresses["dsn"], port=pod.port)
         values["primary"]["dsn"] = make_conninfo(values["primary"]["dsn"], port=primary.port)
         values["timeouts"] = {"default_s": DEADLINE_S, "stream_s": DEADLINE_S, "probe_interval_s": 0.5}
         router = await Router.start(make_config(values))
         stack.push_async_callback(router.stop, grace_s=0)
         client = stack.enter_context(proxy_to(router.port))
         async with podroute.AsyncClient(router.address) as admin:
+            async with asyncio.timeout(30):
+                while POD not in {pod.name for pod in await admin.pods()}:  # registered in the background
+                    await asyncio.sleep(0.02)
             await admin.create_collection(name, dimension=DIMENSION, pod=POD, timeout=20)
             records = [(str(i), [1.0, i / RECORDS, 0.0, 0.0], {"year": i}) for i in range(RECORDS)]
             await admin.upsert(name, [("a", [1.0] * DIMENSION, {"year": 0}), *records], timeout=20)
-            options = [*(CHANNEL_OPTIONS | {"grpc.enable_retries": 0}).items()]
-            async with grpc.aio.insecure_channel(f"127.0.0.1:{client.port}", options) as channel:
+            address = f"127.0.0.1:{client.port}"
+            options = CHANNEL_OPTIONS | {"grpc.use_local_subchannel_pool": 1}
+            async with (
+                grpc.aio.insecure_channel(address, [*(options | {"grpc.enable_retries": 0}).items()]) as channel,
+                grpc.aio.insecure_channel(address, [*options.items()]) as retrying,
+            ):
                 yield Lines(
                     router=router,
                     collection=name,
                     channel=channel,
+                    retrying=retrying,
                     primary_database=database,
                     client=client,
                     pod=pod,

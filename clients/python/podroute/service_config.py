@@ -17,7 +17,7 @@ MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 KEEPALIVE_TIME_MS: Final = 1_000
 """Between two keepalive pings while a call is in flight. A server must be told to accept them this often."""
 
-KEEPALIVE_TIMEOUT_MS: Final = 1_500
+KEEPALIVE_TIMEOUT_MS: Final = 2_000
 """A connection whose ping is not answered within this is dead."""
 
 SERVICE_CONFIG: Final[dict[str, Any]] = {
@@ -61,6 +61,7 @@ CHANNEL_OPTIONS: Final[dict[str, str | int]] = {
     "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
     "grpc.keepalive_time_ms": KEEPALIVE_TIME_MS,
     "grpc.keepalive_timeout_ms": KEEPALIVE_TIMEOUT_MS,
+    "grpc.http2.ping_timeout_ms": KEEPALIVE_TIMEOUT_MS,  # without it gRPC 1.85 waits a minute for the answer
     "grpc.keepalive_permit_without_calls": 0,
     # While a call waits for a slow pod no data flows; pings must go on all the same.
     "grpc.http2.max_pings_without_data": 0,
