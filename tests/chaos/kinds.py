@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
-from podroute.v1 import filter_pb2, shard_map_service_pb2, shard_map_service_pb2_grpc
+from podroute.v1 import filter_pb2, shard_map_service_pb2, shard_map_service_pb2_grpc, vector_service_pb2_grpc
 from podroute.v1 import vector_service_pb2 as pb
-from podroute.v1 import vector_service_pb2_grpc
 
 DIMENSION = 4
 NO_RETRIES = [("grpc.enable_retries", 0)]

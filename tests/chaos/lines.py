@@ -1,4 +1,4 @@
-"""A router whose every line is a proxy's: to its pod, to the primary, from the primary to the pod, and to its caller."""
+"""A router whose every line is a proxy's: to its pod, to the primary, from there to the pod, and to its caller."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from podroute_router.server import Router
 from psycopg.conninfo import make_conninfo
 from servers import router_values, separate_primary
 
-from .kinds import DIMENSION, Caller, Ended, made
+from .kinds import DIMENSION, Caller, made
 from .proxy import Proxy, proxy_to
 
 POD = "alpha"

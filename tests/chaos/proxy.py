@@ -112,6 +112,10 @@ class Proxy:
         """One end of each connection is gone; the other is not told, whatever it sends."""
         self._call(lambda: self._half_open(gone))
 
+    def bury(self) -> None:
+        """Resets dead connections, as keepalives do in time: here they come to the proxy, which answers them."""
+        self._call(self._bury)
+
     def refuse(self) -> None:
         """Nobody listens any more; connections that stand are carried."""
         self._run(self._refuse())
@@ -173,6 +177,12 @@ class Proxy:
         for link in self._links:
             for end in End:
                 link.reset(end)
+
+    def _bury(self) -> None:
+        for link in self._links:
+            if link.is_dead:
+                for end in End:
+                    link.reset(end)
 
     def _forget(self, *, resets: bool) -> None:
         for link in self._links:

@@ -149,6 +149,8 @@ def test_half_open_tells_nobody(proxy: Proxy) -> None:
         proxy.half_open(End.SERVER)
         line.sendall(b"?")
         assert_silent(line)
+        proxy.bury()
+        assert_reset(line)
     with connected(proxy) as line:
         seconds_of(line)
         proxy.half_open(End.CLIENT)
