@@ -34,6 +34,7 @@ from podroute_router.exposures import Exposed, ExposingFacts, Exposure
 from podroute_router.filters import Filter
 from podroute_router.postgres import exposed_view
 from podroute_router.postgres.access import LATENCY_SETTINGS, LOCAL_SETTINGS, SESSION_SETTINGS, Relations, TableAccess
+from podroute_router.postgres.doubt import ASK
 from podroute_router.postgres.extension import ready
 from podroute_router.postgres.guard import PushdownGuard
 from podroute_router.postgres.pool import Pool
@@ -367,6 +368,7 @@ class FdwBackend:
             connect_timeout_s=self._config.timeouts.connect_s,
             facts=facts,
             setup=partial(ready, settings=settings, facts=facts),
+            question=ASK if self._config.is_on_primary(pod) else _question(pod),
         )
 
     def _of(self, collection: Collection) -> TableAccess:
@@ -386,6 +388,11 @@ class FdwBackend:
             upsert_as_text=True,
             apply_settings=_apply_settings(place.pod),
         )
+
+
+def _question(pod: str) -> str:
+    """Reaches the pod over the connection behind the session, and reads nothing there."""
+    return sql.SQL("select from {} limit 0").format(objects.control_table(pod).identifier).as_string()
 
 
 def _apply_settings(pod: str) -> str:

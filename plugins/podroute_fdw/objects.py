@@ -126,7 +126,10 @@ def server(config: Config, pod: str, *, primary: Database, server_version: int) 
     settings = SESSION_SETTINGS | {
         # postgres_fdw reads through a cursor. Where it ships no LIMIT the pod should still plan for the first rows.
         "cursor_tuple_fraction": "0.0001",
-        "client_connection_check_interval": "2s",
+        "client_connection_check_interval": "500ms",
+        "tcp_keepalives_idle": "30",
+        "tcp_keepalives_interval": "5",
+        "tcp_keepalives_count": "3",
         "jit": "off",
         "statement_timeout": f"{math.ceil(config.timeouts.statement_s * 1000)}",
     }

@@ -14,10 +14,10 @@ from typing import Any, Final
 MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 """Largest message, in and out; the router's default as well."""
 
-KEEPALIVE_TIME_MS: Final = 30_000
+KEEPALIVE_TIME_MS: Final = 1_000
 """Between two keepalive pings while a call is in flight. A server must be told to accept them this often."""
 
-KEEPALIVE_TIMEOUT_MS: Final = 10_000
+KEEPALIVE_TIMEOUT_MS: Final = 2_000
 """A connection whose ping is not answered within this is dead."""
 
 SERVICE_CONFIG: Final[dict[str, Any]] = {
@@ -61,6 +61,7 @@ CHANNEL_OPTIONS: Final[dict[str, str | int]] = {
     "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
     "grpc.keepalive_time_ms": KEEPALIVE_TIME_MS,
     "grpc.keepalive_timeout_ms": KEEPALIVE_TIMEOUT_MS,
+    "grpc.http2.ping_timeout_ms": KEEPALIVE_TIMEOUT_MS,  # without it gRPC 1.85 waits a minute for the answer
     "grpc.keepalive_permit_without_calls": 0,
     # While a call waits for a slow pod no data flows; pings must go on all the same.
     "grpc.http2.max_pings_without_data": 0,

@@ -30,6 +30,11 @@ more. Beyond that gRPC refuses it unread with RESOURCE_EXHAUSTED and no ErrorInf
 MIN_PING_INTERVAL_MS: Final = 500
 """Clients may send keepalive pings as often as this, with calls in flight or without."""
 
+PING_INTERVAL_MS: Final = 30_000
+"""So often the router pings a client that is silent; gRPC would every two hours."""
+PING_TIMEOUT_MS: Final = 10_000
+"""A client that does not answer within this is gone, and its calls end."""
+
 _INT32_MAX: Final = 2**31 - 1
 _HUMP: Final = re.compile(r"(?<!^)(?=[A-Z])")
 
@@ -97,6 +102,9 @@ def _options(config: Config, *, share_port: bool) -> list[tuple[str, int]]:
         ("grpc.so_reuseport", int(share_port)),  # always on, two routers would share a port in silence
         ("grpc.max_receive_message_length", min(max(TRANSPORT_FACTOR * most, TRANSPORT_LEAST_BYTES), _INT32_MAX)),
         ("grpc.max_send_message_length", -1),  # `calls.Method` has the bound, and a reason
+        ("grpc.keepalive_time_ms", PING_INTERVAL_MS),
+        ("grpc.keepalive_timeout_ms", PING_TIMEOUT_MS),
+        ("grpc.http2.ping_timeout_ms", PING_TIMEOUT_MS),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
         ("grpc.http2.max_ping_strikes", 0),

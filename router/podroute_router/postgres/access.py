@@ -56,9 +56,13 @@ A strict one passes over what comes nearer than what it gave already.
 """
 
 LATENCY_SETTINGS = {
-    "client_connection_check_interval": "2s",  # a statement whose router died ends
+    "client_connection_check_interval": "500ms",  # a statement whose router died ends
     "jit": "off",  # compiling takes longer than these statements
     "search_path": "",
+    # A session whose router has gone without a word ends too; else it would wait for two hours.
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
 }
 """For every session that serves calls."""
 

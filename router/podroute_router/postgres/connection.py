@@ -46,6 +46,10 @@ class Connection(AsyncConnection[Row]):
     """Where pgvector is installed; set when the connection is readied for vectors."""
     host = 0
     """Which of the address's hosts it is connected to."""
+    heard_at = 0.0
+    """When the server last answered, on the monotonic clock."""
+    left_pid = 0
+    """The server's process of a connection left in mid-statement."""
     left_socket: int | None = None
     """A second descriptor of the socket of a connection left in mid-statement: it ends when the server's side does."""
 
@@ -61,7 +65,7 @@ class Connection(AsyncConnection[Row]):
         """Closes the connection now, whatever it is doing, and asks the server to stop."""
         if self.pgconn.status == ConnStatus.OK:
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
-                self.left_socket = os.dup(self.pgconn.socket)
+                self.left_socket, self.left_pid = os.dup(self.pgconn.socket), self.pgconn.backend_pid
                 task = asyncio.get_running_loop().create_task(_cancel(self.pgconn.cancel_conn()))
                 _cancels.add(task)
                 task.add_done_callback(_cancels.discard)
@@ -82,32 +86,6 @@ class Connection(AsyncConnection[Row]):
         poller = select.poll()
         poller.register(self.pgconn.socket, select.POLLIN)
         return not poller.poll(0)
-
-
-async def wait_for_end(socket: int, limit_s: float) -> None:
-    """Waits until the server has closed its side of a left connection, or for `limit_s`; closes the descriptor."""
-    loop = asyncio.get_running_loop()
-    ended = loop.create_future()
-
-    def read() -> None:
-        try:
-            open_still = bool(os.read(socket, 65536))
-        except BlockingIOError:
-            open_still = True
-        except OSError:
-            open_still = False
-        if not open_still and not ended.done():
-            ended.set_result(None)
-
-    loop.add_reader(socket, read)
-    try:
-        async with asyncio.timeout(limit_s):
-            await ended
-    except TimeoutError:
-        _log.debug("a server has not ended a left statement after %s s", limit_s)
-    finally:
-        loop.remove_reader(socket)
-        os.close(socket)
 
 
 async def _cancel(request: PGcancelConn) -> None:

@@ -17,10 +17,12 @@ from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGresult
 
 from podroute_router.postgres.connection import PREPARED_MAX, Connection
+from podroute_router.postgres.doubt import TRUSTED_S
 from podroute_router.postgres.pace import Pace
 
 STALL_S = 0.25
-"""A lane whose first statement gets no answer for so long is left, where others wait behind it."""
+"""A lane whose first statement gets no answer for so long is left, where others wait behind it, or where nothing was
+heard on the lane for a while before it: its line may be dead."""
 
 TICK_S = 0.02
 """How often a lane looks for statements whose time has run out: one timer for all of them, not one for each."""
@@ -60,7 +62,11 @@ class Lane:
         self._named = 0
         self._unused: list[bytes] = []
         """Names of statements that failed; the server closes them before the next one."""
-        self._turn_began = 0.0
+        self._turn_began = time.monotonic()
+        self._is_doubtful = False
+        """Nothing was heard for a while before the statements that are under way."""
+        self.was_lost = False
+        """The connection was closed by the other side."""
         self._is_ticking = False
         self._tick_due = 0.0
         self._is_writing = False
@@ -88,7 +94,9 @@ class Lane:
             answer.set_exception(LaneLost())
             return answer
         if not self._sent:
-            self._turn_began = time.monotonic()
+            now = time.monotonic()
+            self._is_doubtful = now - self._turn_began > TRUSTED_S
+            self._turn_began = now
         if not self._is_ticking:
             self._await_tick()
         self._sent.append(_Sent(answer, statement, until))
@@ -98,7 +106,7 @@ class Lane:
             self._pgconn.pipeline_sync()
             self._flush()
         except psycopg.Error:
-            self.close()
+            self._lose()
         return answer
 
     def close(self) -> None:
@@ -145,7 +153,7 @@ class Lane:
             if not sent.answer.done() and sent.until <= now:
                 sent.answer.set_exception(TimeoutError())
             has_given_up = has_given_up or sent.answer.done()
-        is_needed = has_given_up or len(self._sent) > 1
+        is_needed = has_given_up or self._is_doubtful or len(self._sent) > 1
         if self._sent and is_needed and not is_late and now - self._turn_began > STALL_S:
             self._pace.stalled(self._sent[0].statement)
             self.close()
@@ -169,14 +177,18 @@ class Lane:
         try:
             self._flush()
         except psycopg.Error:
-            self.close()
+            self._lose()
 
     def _read(self) -> None:
         try:
             self._pgconn.consume_input()
             self._take_results()
         except psycopg.Error:
-            self.close()
+            self._lose()
+
+    def _lose(self) -> None:
+        self.was_lost = True
+        self.close()
 
     def _take_results(self) -> None:
         was_end = False
@@ -197,6 +209,7 @@ class Lane:
     def _settle(self, sent: _Sent) -> None:
         now = time.monotonic()
         seconds, self._turn_began = now - self._turn_began, now
+        self._is_doubtful = False
         result = sent.result
         if result is not None and result.status == ExecStatus.TUPLES_OK:
             self._pace.took_again(sent.statement, seconds)  # where nobody waits for it any more, too

@@ -11,10 +11,11 @@ from psycopg.pq.abc import PGresult
 
 from podroute_router.domain import Deadline
 from podroute_router.errors import PodrouteError, deadline_passed
-from podroute_router.postgres.connection import wait_for_end
 from podroute_router.postgres.connector import Connector
+from podroute_router.postgres.doubt import Doubt
 from podroute_router.postgres.errors import STALE_SESSION
 from podroute_router.postgres.lane import Lane, LaneLost
+from podroute_router.postgres.left import LeftStatements
 from podroute_router.postgres.pace import Pace
 
 DEPTH_MAX = 32
@@ -36,17 +37,21 @@ class Lanes:
         size: most lanes at a time.
         linger_s: a lane that was left keeps its place until the server has ended it, for at most this long.
         facts: names the database in errors (pod, path).
+        doubt: shared by all who hold connections to the database.
     """
 
-    def __init__(self, connector: Connector, *, size: int, linger_s: float, facts: Mapping[str, object]) -> None:
+    def __init__(
+        self, connector: Connector, *, size: int, linger_s: float, facts: Mapping[str, object], doubt: Doubt
+    ) -> None:
         self._connector = connector
         self._size = size
-        self._linger_s = linger_s
         self._facts = facts
+        self._doubt = doubt
+        self._doubt.listen(self._drop_idle)
+        self._left = LeftStatements(connector, limit_s=linger_s, doubt=doubt)
         self.pace = Pace()
         """Which statements may go over a lane: those that are known to be short."""
         self._lanes: list[Lane] = []
-        self._lingering: set[asyncio.Task[None]] = set()
         self._growing: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -78,10 +83,9 @@ class Lanes:
         self._closed = True
         while self._lanes:
             self._lanes[-1].close()
-        for task in (self._growing, *self._lingering):
-            if task is not None:
-                task.cancel()
-        await asyncio.gather(*self._lingering, return_exceptions=True)
+        if self._growing is not None:
+            self._growing.cancel()
+        await self._left.close()
 
     def _ready(self) -> Lane:
         """The lane with the fewest statements under way; where all have some, one more is made on the side."""
@@ -94,7 +98,7 @@ class Lanes:
 
     def _grow(self) -> None:
         is_growing = self._growing is not None and not self._growing.done()
-        if not self._closed and not is_growing and len(self._lanes) + len(self._lingering) < self._size:
+        if not self._closed and not is_growing and len(self._lanes) + len(self._left) < self._size:
             self._growing = asyncio.create_task(self._open())
 
     async def _open(self) -> None:
@@ -107,14 +111,22 @@ class Lanes:
         else:
             self._lanes.append(Lane(connection, pace=self.pace, on_close=self._forget))
 
+    def _drop_idle(self) -> None:
+        for lane in [lane for lane in self._lanes if not lane.depth]:
+            lane.close()
+
     def _forget(self, lane: Lane) -> None:
         if lane in self._lanes:
             self._lanes.remove(lane)
+        if lane.was_lost:
+            self._doubt.arises()
         if lane.connection.left_socket is not None:
-            task = asyncio.create_task(wait_for_end(lane.connection.left_socket, self._linger_s))
-            self._lingering.add(task)
-            task.add_done_callback(self._lingering.discard)
+            self._left.follow(lane.connection, _nothing)
 
 
 def _depth(lane: Lane) -> int:
     return lane.depth
+
+
+def _nothing() -> None:
+    """Those that are followed are counted."""

@@ -8,6 +8,7 @@ so that a dead database fails at once and serves again with the first call after
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -17,10 +18,12 @@ from psycopg.pq import TransactionStatus
 from podroute_router.config import Database
 from podroute_router.domain import Deadline
 from podroute_router.errors import Unavailable
-from podroute_router.postgres.connection import Connection, wait_for_end
+from podroute_router.postgres.connection import Connection
 from podroute_router.postgres.connector import Connector, Setup, trust_no_schema
+from podroute_router.postgres.doubt import ASK, Doubt, answers, is_trusted
 from podroute_router.postgres.errors import STALE_SESSION, translate
 from podroute_router.postgres.lanes import Lanes
+from podroute_router.postgres.left import LeftStatements
 
 
 class Pool:
@@ -34,6 +37,7 @@ class Pool:
         connect_timeout_s: bound on making one, for each host that the address names.
         facts: names the database in errors (pod, path).
         setup: readies each new connection.
+        question: what an idle connection on which nothing was heard for a while is asked before it is used.
     """
 
     def __init__(
@@ -45,13 +49,17 @@ class Pool:
         connect_timeout_s: float,
         facts: Mapping[str, object],
         setup: Setup = trust_no_schema,
+        question: str = ASK,
     ) -> None:
         self._connector = Connector(database, timeout_s=connect_timeout_s, facts=facts, setup=setup)
         self._facts = facts
+        self._question = question
         self._idle: list[Connection] = []
+        self._doubt = Doubt()
+        self._doubt.listen(self._drop_idle)
         self._slots = asyncio.Semaphore(size)
         self._linger_s = linger_s
-        self._lingering: set[asyncio.Task[None]] = set()
+        self._left = LeftStatements(self._connector, limit_s=linger_s, doubt=self._doubt)
         self._closed = False
 
     @asynccontextmanager
@@ -76,32 +84,47 @@ class Pool:
             lost = connection.closed or connection.broken
             if error.sqlstate in STALE_SESSION:
                 connection.abandon()
+            if lost:
+                self._doubt.arises()
             raise translate(error, self._facts, writes=writes, lost=lost) from error
         finally:
             self._give_back(connection)
 
     def lanes(self, size: int) -> Lanes:
         """Lanes to the same database, beside the pool's own connections."""
-        return Lanes(self._connector, size=size, linger_s=self._linger_s, facts=self._facts)
+        return Lanes(self._connector, size=size, linger_s=self._linger_s, facts=self._facts, doubt=self._doubt)
 
     async def close(self) -> None:
         """Closes the idle connections; those in use are closed when they are given back."""
         self._closed = True
         while self._idle:
             await self._idle.pop().close()
-        for task in self._lingering:
-            task.cancel()
-        await asyncio.gather(*self._lingering, return_exceptions=True)
+        await self._left.close()
 
     async def _take(self, deadline: Deadline) -> Connection:
         if self._closed:
             raise Unavailable("SHUTTING_DOWN", "the router is shutting down", facts=self._facts)
         while self._idle:
             connection = self._idle.pop()
-            if connection.is_quiet:
+            if connection.is_quiet and (is_trusted(connection) or await self._is_alive(connection)):
                 return connection
             connection.discard()
         return await self._connector.connect(deadline)
+
+    async def _is_alive(self, connection: Connection) -> bool:
+        """Asks an idle connection; where it says nothing, the others are not asked, as each would take its time."""
+        try:
+            alive = await answers(connection, self._question)
+        except BaseException:
+            connection.discard()
+            raise
+        if not alive:
+            self._doubt.arises()
+        return alive
+
+    def _drop_idle(self) -> None:
+        while self._idle:
+            self._idle.pop().discard()
 
     def _give_back(self, connection: Connection) -> None:
         if (
@@ -109,18 +132,8 @@ class Pool:
             and not connection.closed
             and connection.pgconn.transaction_status == TransactionStatus.IDLE
         ):
+            connection.heard_at = time.monotonic()
             self._idle.append(connection)
         else:
             connection.abandon()
-        if connection.left_socket is None:
-            self._slots.release()
-        else:
-            task = asyncio.create_task(self._linger(connection.left_socket))
-            self._lingering.add(task)
-            task.add_done_callback(self._lingering.discard)
-
-    async def _linger(self, socket: int) -> None:
-        try:
-            await wait_for_end(socket, self._linger_s)
-        finally:
-            self._slots.release()
+        self._left.follow(connection, self._slots.release)
