@@ -23,6 +23,7 @@ from podroute_router.doctor import FirstLook
 from podroute_router.domain import AccessPath, Deadline
 from podroute_router.engine import Engine
 from podroute_router.following import Following
+from podroute_router.logins import LoginsAwaited
 from podroute_router.plugins import load_backend_factories
 from podroute_router.postgres.pool import Pool
 from podroute_router.prober import Prober
@@ -146,7 +147,7 @@ class Router:
     def _build_server(self, *, share_port: bool) -> grpc.aio.Server:
         config = self._config
         wrapped = {
-            path: DeadlineKept(CallsBounded(backend, limit=config.limits.calls_per_pod))
+            path: DeadlineKept(CallsBounded(LoginsAwaited(backend), limit=config.limits.calls_per_pod))
             for path, backend in self._backends.items()
         }
         engine = Engine(

@@ -42,9 +42,10 @@ METHODS_OF = {"read": _READS, "write": _CHANGES, "control": _CONTROL}
 LEAKS = re.compile(
     r"""(?i:\bselect\b.+\bfrom\b | insert\s+into | delete\s+from | on\s+conflict | \bupdate\b.+\bset\b)
     | DETAIL | HINT: | CONTEXT: | LINE\ \d | \bERROR: | syntax\ error | relation\ " | foreign\ table\ "
-    | Traceback | \bFile\ " | \.py\b | (?i:psycopg | postgres | libpq | SCRAM)
+    | Traceback | \bFile\ " | \.py\b | (?i:psycopg | postgres(?!ql) | libpq | SCRAM)
     | (host|hostaddr|port|dbname|user|password)= | 127\.0\.0\.1
-    | podroute_(fdw|catalog|exposed|owner|reader|router) | pg_[a-z]+\. | ::(text|jsonb|vector) | jsonb_path""",
+    | podroute_(fdw|catalog|exposed|owner|reader|router) | pg_(attribute|namespace|proc|stat|foreign)
+    | ::(text|jsonb|vector) | jsonb_path""",
     re.VERBOSE,
 )
 """What no error may hold: SQL, addresses, words of PostgreSQL or psycopg, names of podroute's own objects."""
@@ -287,7 +288,8 @@ def _are_alike(case: Case) -> bool:
         _set_path(message, path)
         if message.SerializeToString(deterministic=True) != before:
             return False
-    if case.method.input_type.name in _WITH_QUERIES:
-        _set_path(parsed[0], PATHS[1])
-        return bool(parsed[0].SerializeToString(deterministic=True) == before)
-    return True
+    first, second = parsed
+    _set_path(first, PATHS[1])
+    if "collection" in case.method.input_type.fields_by_name:
+        first.collection = second.collection
+    return bool(first.SerializeToString(deterministic=True) == before)

@@ -140,7 +140,7 @@ def _decode_token(token: str, collection: str) -> str:
     if not token:
         return ""
     if len(token) > MAX_TOKEN:
-        raise InvalidArgument("RESUME_TOKEN", "resume_token", "is longer than any that a scan gives out", limit=MAX_TOKEN)
+        raise InvalidArgument("RESUME_TOKEN", "resume_token", "is longer than a scan gives out", limit=MAX_TOKEN)
     try:
         name, colon, record_id = base64.b64decode(token.encode(), altchars=b"-_", validate=True).decode().partition(":")
     except ValueError as error:
