@@ -16,9 +16,8 @@ from podroute.errors import from_rpc_error
 from podroute.v1 import vector_service_pb2, vector_service_pb2_grpc
 from podroute_router.embedded import Cluster, Server
 from podroute_router.embedded.server import new_password
-from podroute_router.postgres.scram import verifier
 from psycopg import sql
-from servers import prepared_cluster, router_values
+from servers import kept_verifier, prepared_cluster, router_values
 
 from .conftest import DIRECT, FDW
 from .report import Report, Result
@@ -101,7 +100,7 @@ def replace(file: Path, *passwords: str) -> None:
 
 async def change_password(cluster: Cluster, server: Server, password: str) -> None:
     """As `podroute pods prepare` does."""
-    secret = await asyncio.to_thread(verifier, cluster.router_role, password)
+    secret = await asyncio.to_thread(kept_verifier, cluster.router_role, password)
     statement = sql.SQL("alter role {} password {}").format(sql.Identifier(cluster.router_role), sql.Literal(secret))
     with psycopg.connect(server.admin_conninfo(), autocommit=True) as admin:
         admin.execute(statement)
