@@ -8,7 +8,7 @@ import subprocess
 import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from podroute_router.embedded import processes
 
 COMMAND = Path(sysconfig.get_path("scripts")) / "podroute"
 TIMEOUT_S = 60.0
+LISTENERS: list[Callable[[str, bytes], None]] = []
+"""Called with each command that has ended, and all that it printed."""
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -25,7 +27,7 @@ def environment(**variables: str) -> dict[str, str]:
 
 def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
     """Runs the command to its end."""
-    return subprocess.run(
+    done = subprocess.run(
         [COMMAND, *map(str, arguments)],
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -34,6 +36,8 @@ def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str
         check=False,
         env=environment(**variables),
     )
+    _tell(f"podroute {arguments[0]}", (done.stdout + done.stderr).encode())
+    return done
 
 
 class Running:
@@ -96,6 +100,12 @@ def started(*arguments: object, **variables: str) -> Iterator[Running]:
             if process.poll() is None:
                 process.kill()
             process.wait(TIMEOUT_S)
+            _tell(f"podroute {arguments[0]}", out.read_bytes() + err.read_bytes())
+
+
+def _tell(name: str, printed: bytes) -> None:
+    for listener in LISTENERS:
+        listener(name, printed)
 
 
 @contextmanager

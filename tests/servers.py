@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -18,6 +18,12 @@ from podroute_router.postgres.scram import verifier
 
 PODS = ("alpha", "beta")
 POD_ON_PRIMARY = "home"
+
+SECRETS: set[str] = set()
+"""Passwords and verifiers of this session's servers: nothing that is printed, logged or kept may hold one."""
+
+BEFORE_STOP: list[Callable[[Cluster], None]] = []
+"""Called with each cluster that is about to end."""
 
 _numbers = itertools.count(1)
 
@@ -39,9 +45,12 @@ def prepared_cluster(*, pods: Sequence[str] = PODS, fsync: bool = False) -> Iter
             settings={"shared_buffers": "64MB"},  # each dropped table has a session look through all of it
         ) as cluster,
     ):
+        SECRETS.add(cluster.admin_password_file.read_text(encoding="utf-8").strip())
         for server in cluster.servers.values():
             _prepare(cluster, server.admin_conninfo(server.database), primary=server is cluster.primary)
         yield cluster
+        for look in BEFORE_STOP:
+            look(cluster)
         for server in cluster.servers.values():
             os.kill(server.pid, signal.SIGQUIT)  # at once: what a checkpoint would write is thrown away
 
@@ -70,8 +79,10 @@ def separate_primary(cluster: Cluster) -> str:
 
 @cache
 def kept_verifier(role: str, password: str) -> str:
-    """The role's verifier, computed once: it takes a fifth of a second, on purpose."""
-    return verifier(role, password)
+    """The role's verifier, computed once: it takes a fifth of a second, on purpose. It is as secret as the password."""
+    made = verifier(role, password)
+    SECRETS.update([password, made])
+    return made
 
 
 def router_values(cluster: Cluster, *, primary: str | None = None) -> dict[str, Any]:

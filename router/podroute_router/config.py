@@ -38,16 +38,21 @@ class _Login(_Section):
     password: SecretStr | None = None
     """From the environment only."""
     password_file: Path | None = None
-    """File whose content, less a final newline, is the password."""
+    """File whose first line is the password. While it is changed a second line has the other one."""
 
     def secret(self) -> str | None:
         """The password, read anew from its file at each call; None where the DSN needs none."""
+        return next(iter(self.secrets()), None)
+
+    def secrets(self) -> tuple[str, ...]:
+        """The passwords that the database may ask for, in the order in which they are to be tried."""
         if self.password is not None:
-            return self.password.get_secret_value()
+            return (self.password.get_secret_value(),)
         if self.password_file is None:
-            return None
+            return ()
         try:
-            return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
+            first, *others = self.password_file.read_text(encoding="utf-8").rstrip("\r\n").splitlines() or [""]
+            return (first, *filter(None, others))
         except OSError as error:
             raise ConfigError(f"password_file {self.password_file}: {error.strerror}") from error
         except UnicodeError as error:

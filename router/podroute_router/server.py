@@ -27,6 +27,7 @@ from podroute_router.domain import AccessPath, Deadline
 from podroute_router.engine import Engine
 from podroute_router.fail_fast import FailFast
 from podroute_router.following import Following
+from podroute_router.logins import LoginsAwaited
 from podroute_router.plugins import load_backend_factories
 from podroute_router.postgres.pool import Pool
 from podroute_router.prober import Prober
@@ -157,7 +158,9 @@ class Router:
         in_flight: Counter[str] = Counter()
         wrapped = {
             path: FailFast(
-                DeadlineKept(CallsBounded(backend, limit=config.limits.calls_per_pod, in_flight=in_flight)),
+                DeadlineKept(
+                    CallsBounded(LoginsAwaited(backend), limit=config.limits.calls_per_pod, in_flight=in_flight)
+                ),
                 path,
                 {pod: breaker for (of, pod), breaker in self.breakers.items() if of is path},
                 look=partial(self._prober.look, path),

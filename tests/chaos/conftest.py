@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import NamedTuple
 
 import grpc
@@ -16,13 +16,15 @@ import pytest_asyncio
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from podroute.v1 import route_pb2, vector_service_pb2, vector_service_pb2_grpc
+from podroute_command import LISTENERS
 from podroute_router.config import make_config
 from podroute_router.embedded import Cluster
 from podroute_router.server import Router
-from servers import router_values
+from servers import BEFORE_STOP, router_values
 
 from .report import Report
 from .scale import Scale
+from .secret_scan import SecretScan
 
 DEADLINE_S = 0.6
 GRACE_S = 0.1
@@ -64,6 +66,19 @@ def scale(request: pytest.FixtureRequest) -> Scale:
     """How long tests go on."""
     options = request.config.option
     return Scale(full=options.chaos == "full", seed=options.chaos_seed, minutes=options.chaos_minutes)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def secret_scan(report: Report) -> Iterator[SecretScan]:
+    """Looks for secrets in all that the run prints, logs and keeps."""
+    scan = SecretScan()
+    LISTENERS.append(scan.look_at)
+    BEFORE_STOP.append(scan.look_through)
+    yield scan
+    LISTENERS.remove(scan.look_at)
+    BEFORE_STOP.remove(scan.look_through)
+    report.add(scan.result())
+    assert not scan.found
 
 
 class Outcome(NamedTuple):

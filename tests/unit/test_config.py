@@ -41,6 +41,16 @@ def test_a_password_file_is_read_anew_and_found_beside_the_configuration(tmp_pat
     assert config.catalog_database.secret() == "one"
     secret.write_text("two", encoding="utf-8")
     assert config.catalog_database.secret() == "two"
+    assert config.catalog_database.secrets() == ("two",)
+
+
+def test_a_password_file_may_have_a_second_password_while_it_is_changed(tmp_path: Path) -> None:
+    secret = tmp_path / "password"
+    secret.write_text("one\r\ntwo\n\n", encoding="utf-8")
+    database = load_config(write(tmp_path, f'[primary]\n{PRIMARY}\npassword_file = "password"')).catalog_database
+    assert (database.secret(), database.secrets()) == ("one", ("one", "two"))
+    secret.write_text("", encoding="utf-8")
+    assert database.secret() == ""
 
 
 def test_sql_users_may_have_a_login_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,8 @@ FIRST_PAGE_RECORDS = 64
 """Of the first page, before anything is known of their length."""
 RESPONSE_BYTES = 1024 * 1024
 """A response has at most so many, where it holds several records."""
+MAX_TOKEN = 64 * 1024
+"""Characters of a resume token. PostgreSQL indexes no id as long as that, unless it can be compressed a lot."""
 RETRY_AFTER_S = 0.1
 """When another router, or this one started anew, may go on with the scan."""
 
@@ -137,6 +139,8 @@ def _decode_token(token: str, collection: str) -> str:
     """The id of the last record before; empty where there is none."""
     if not token:
         return ""
+    if len(token) > MAX_TOKEN:
+        raise InvalidArgument("RESUME_TOKEN", "resume_token", "is longer than a scan gives out", limit=MAX_TOKEN)
     try:
         name, colon, record_id = base64.b64decode(token.encode(), altchars=b"-_", validate=True).decode().partition(":")
     except ValueError as error:

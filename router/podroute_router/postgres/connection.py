@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import select
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import psycopg
@@ -21,6 +21,7 @@ from psycopg.types.array import ListBinaryDumper
 
 from podroute_router.config import Database
 from podroute_router.postgres.arrays import Encoded, EncodedDumper
+from podroute_router.postgres.errors import is_refusal
 
 RV = TypeVar("RV")
 Row = tuple[Any, ...]
@@ -144,19 +145,12 @@ async def connect(database: Database, *, timeout_s: float, first: int = 0) -> Co
     addresses = _addresses(given)
     share_s = timeout_s / len(addresses)
     options: dict[str, Any] = {**_DEFAULTS, "connect_timeout": str(max(2, math.ceil(share_s))), **given}
-    secret = database.secret()
-    if secret is not None:
-        options["password"] = secret
+    secrets = [{"password": secret} for secret in database.secrets()]
     failure: Exception | None = None
     for host in (*range(first, len(addresses)), *range(first)):
         try:
             async with asyncio.timeout(share_s):
-                connection = await Connection.connect(
-                    make_conninfo("", **(options | addresses[host])),
-                    autocommit=True,
-                    context=_Context(),
-                    cursor_factory=AsyncRawCursor,
-                )
+                connection = await _log_in(options | addresses[host], secrets or [{}])
         except (psycopg.Error, TimeoutError, OSError) as error:
             failure = error
         else:
@@ -164,6 +158,24 @@ async def connect(database: Database, *, timeout_s: float, first: int = 0) -> Co
             connection.prepared_max = PREPARED_MAX
             return connection
     raise failure or psycopg.OperationalError("the address names no host")
+
+
+async def _log_in(options: Mapping[str, Any], secrets: Sequence[Mapping[str, str]]) -> Connection:
+    """A session at one host, by the first of the secrets that it takes."""
+    *others, last = secrets
+    for secret in others:
+        try:
+            return await _open({**options, **secret})
+        except psycopg.OperationalError as error:
+            if not is_refusal(error):
+                raise
+    return await _open({**options, **last})
+
+
+async def _open(options: Mapping[str, Any]) -> Connection:
+    return await Connection.connect(
+        make_conninfo("", **options), autocommit=True, context=_Context(), cursor_factory=AsyncRawCursor
+    )
 
 
 _DEFAULTS = {

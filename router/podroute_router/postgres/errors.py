@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Final
 
 import psycopg
 
@@ -29,18 +30,73 @@ STALE_SESSION = ("25006", "08001", "0A000")
 primary; postgres_fdw cannot log in to the pod with the password that this session was opened with; or a prepared
 statement's table has changed."""
 
-_GONE = ("08", "57P")
-"""Connection exceptions; the server shuts down, crashed, or is not yet ready."""
 
-_REFUSED_DATA = ("22", "23", "54", "P0001")
-"""Data exceptions; constraints, and triggers that raise, which a table that was adopted may have; program limits, such
-as the nesting of JSON."""
+def _refused(facts: Mapping[str, object], state: str) -> PodrouteError:
+    return InvalidArgument("DATA_REFUSED", "request", "the database refuses a value", **facts, sqlstate=state)
+
+
+def _conflict(facts: Mapping[str, object], _: str) -> PodrouteError:
+    return Aborted("WRITE_CONFLICT", "lost against concurrent writes", facts=facts, retry_after_s=RETRY_AFTER_S)
+
+
+def _stale_plan(facts: Mapping[str, object], _: str) -> PodrouteError:
+    return Unavailable(
+        "STALE_PLAN", "the collection's table has changed its layout", facts=facts, retry_after_s=RETRY_AFTER_S
+    )
+
+
+Make = Callable[[Mapping[str, object], str], PodrouteError]
+"""The error for facts (which database and collection) and SQLSTATE."""
+
+TABLE: Final[Mapping[str, Make]] = {
+    "08001": lambda facts, _: Unavailable(  # postgres_fdw could not connect to the pod, so nothing was sent there
+        "POD_UNREACHABLE_FROM_PRIMARY", "the primary cannot reach the pod", facts=facts, retry_after_s=RETRY_AFTER_S
+    ),
+    "0A000": _stale_plan,
+    "22": _refused,  # data exceptions
+    "23": _refused,  # constraints, which a table that was adopted may have
+    "25006": lambda facts, _: Unavailable(
+        "READ_ONLY", "the database accepts no writes", facts=facts, retry_after_s=RETRY_AFTER_S
+    ),
+    "40001": _conflict,
+    "40P01": _conflict,
+    "42501": lambda facts, _: FailedPrecondition(
+        "NOT_PREPARED", "the router's role lacks a privilege; run `podroute pods prepare`", facts=facts
+    ),
+    "42804": _stale_plan,  # a foreign table of another version, which the FDW backend makes anew
+    "42P01": lambda facts, _: Unavailable(
+        "TABLE_MISSING",
+        "the collection has no table on this path (yet, or no more)",
+        facts=facts,
+        retry_after_s=RETRY_AFTER_S,
+    ),
+    "53": lambda facts, _: ResourceExhausted(
+        "DATABASE_RESOURCES", "the database is out of a resource", facts=facts, retry_after_s=1.0
+    ),
+    "54": _refused,  # program limits, such as the nesting of JSON
+    "55P03": lambda facts, _: Unavailable("LOCKED", "a lock was not had in time", facts=facts, retry_after_s=1.0),
+    "57014": lambda facts, _: DeadlineExceeded("STATEMENT_TIMEOUT", "the database ended the statement", facts=facts),
+    "P0001": _refused,  # a trigger of an adopted table
+}
+"""SQLSTATE, or its first characters, to error; the longest one that fits counts. docs/errors.md has the same table."""
+
+GONE: Final = ("08", "57P")
+"""Connection exceptions other than 08001; the server shuts down, crashed, or is not yet ready: the connection is lost,
+as it is where there is no SQLSTATE at all.
+"""
+
+_REFUSES_LOGIN: Final = "password authentication failed"
+"""In what postgres_fdw tells of a pod. It hands on no SQLSTATE; in other languages it is an unreachable pod."""
+
+
+def is_refusal(error: Exception) -> bool:
+    """True where the server asked for a password, and said no after that; libpq gives no SQLSTATE here."""
+    return isinstance(error, psycopg.OperationalError) and error.pgconn is not None and error.pgconn.used_password
 
 
 def unreachable(error: Exception, facts: Mapping[str, object]) -> PodrouteError:
     """The error of a connection that could not be made: nothing was sent."""
-    if isinstance(error, psycopg.OperationalError) and error.pgconn is not None and error.pgconn.used_password:
-        # libpq gives no SQLSTATE here; but the server asked for a password, and said no after that.
+    if is_refusal(error):
         return Unreachable(
             "SESSION_REFUSED",
             "the database refuses the session: password, role, database, no free connection, or not the host asked for",
@@ -60,14 +116,14 @@ def translate(error: psycopg.Error, facts: Mapping[str, object], *, writes: bool
         lost: the connection is gone.
     """
     state = error.sqlstate or ""
-    if state == "08001":  # postgres_fdw could not connect to the pod, so nothing was sent there
+    if state == "08001" and _REFUSES_LOGIN in (error.diag.message_detail or ""):
         return Unavailable(
-            "POD_UNREACHABLE_FROM_PRIMARY",
-            "the primary cannot reach the pod",
+            "POD_REFUSES_PRIMARY",
+            "the pod refuses the password that the primary comes with",
             facts=facts,
             retry_after_s=RETRY_AFTER_S,
         )
-    if lost or not state or state.startswith(_GONE):
+    if state != "08001" and (lost or not state or state.startswith(GONE)):
         if writes:
             return Unavailable(
                 "OUTCOME_UNKNOWN",
@@ -76,33 +132,7 @@ def translate(error: psycopg.Error, facts: Mapping[str, object], *, writes: bool
                 retry_after_s=RETRY_AFTER_S,
             )
         return Unavailable("CONNECTION_LOST", "the connection was lost", facts=facts, retry_after_s=RETRY_AFTER_S)
-    if isinstance(error, CONFLICTS):
-        return Aborted("WRITE_CONFLICT", "lost against concurrent writes", facts=facts, retry_after_s=RETRY_AFTER_S)
-    if state == "57014":
-        return DeadlineExceeded("STATEMENT_TIMEOUT", "the database ended the statement", facts=facts)
-    if state in ("0A000", "42804"):  # the latter: a foreign table of another version, which the FDW backend makes anew
-        return Unavailable(
-            "STALE_PLAN", "the collection's table has changed its layout", facts=facts, retry_after_s=RETRY_AFTER_S
-        )
-    if state == "55P03":
-        return Unavailable("LOCKED", "a lock was not had in time", facts=facts, retry_after_s=1.0)
-    if state == "25006":
-        return Unavailable("READ_ONLY", "the database accepts no writes", facts=facts, retry_after_s=RETRY_AFTER_S)
-    if state == "42P01":
-        return Unavailable(
-            "TABLE_MISSING",
-            "the collection has no table on this path (yet, or no more)",
-            facts=facts,
-            retry_after_s=RETRY_AFTER_S,
-        )
-    if state == "42501":
-        return FailedPrecondition(
-            "NOT_PREPARED", "the router's role lacks a privilege; run `podroute pods prepare`", facts=facts
-        )
-    if state.startswith("53"):
-        return ResourceExhausted(
-            "DATABASE_RESOURCES", "the database is out of a resource", facts=facts, retry_after_s=1.0
-        )
-    if state.startswith(_REFUSED_DATA):
-        return InvalidArgument("DATA_REFUSED", "request", "the database refuses a value", **facts, sqlstate=state)
-    return Internal("DATABASE_ERROR", "the database reported an error; the router's log has it", facts=facts)
+    make = next((TABLE[state[:size]] for size in range(len(state), 1, -1) if state[:size] in TABLE), None)
+    if make is None:
+        return Internal("DATABASE_ERROR", "the database reported an error; the router's log has it", facts=facts)
+    return make(facts, state)
