@@ -24,10 +24,11 @@ from podroute_router.errors import ResourceExhausted
 
 LEAST_WAITING: Final = 32
 """With fewer calls waiting none is refused, however long they take: so many callers who wait for their answers."""
-HANDED_OVER_S: Final = 0.001
-"""Within this time gRPC hands over the next call, if there is one, on a busy machine too."""
-SOON_S: Final = 0.000_3
-"""Within this time it mostly does."""
+LEAST_QUIET_S: Final = 0.000_3
+LOOK_QUIET_S: Final = 0.001
+MOST_QUIET_S: Final = 0.003
+"""After this much time without a call no further one is about to be handed over: three times as long as that takes, and
+when a look is taken, a millisecond at least."""
 SHARE: Final = 0.5
 """Of the time between two calls that begin, what may go to taking others: most is for serving, come what may."""
 LOOK_S: Final = 0.02
@@ -46,21 +47,22 @@ class Admission:
     """Decides which calls are taken, and when they begin.
 
     Args:
-        queue_s: calls are refused while one has waited longer than this.
+        queue_s: a call is refused where those that wait before it would take longer than this.
     """
 
     def __init__(self, *, queue_s: float) -> None:
         self.is_metered = False
         """Calls have to wait for their `turn`."""
         self._queue_s = queue_s
-        self._waiting: deque[tuple[float, asyncio.Future[None]]] = deque()
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._most_waiting: float = LEAST_WAITING
         self._looking = False
         self._look_from = 0.0
         self._taking = False
         self._began, self._interval_s = 0.0, 0.0
         self._taking_ends, self._last_taken = 0.0, 0.0
-        self._taken = 0
-        self._rate_per_s = 0.0
+        self._handing_over_s = LEAST_QUIET_S
+        self._taken, self._rate_per_s = 0, 0.0
         self._refused, self._told = 0, 0.0
         self._watching: asyncio.Task[None] | None = None
 
@@ -79,8 +81,11 @@ class Admission:
         self._taken += 1
         if not self.is_metered:
             return False
-        self._last_taken = now = time.monotonic()
-        if len(self._waiting) < LEAST_WAITING or now - self._waiting[0][0] <= self._queue_s:
+        now = time.monotonic()
+        if now < self._taking_ends:
+            self._handing_over_s += (min(now - self._last_taken, MOST_QUIET_S) - self._handing_over_s) / 8
+        self._last_taken = now
+        if len(self._waiting) < self._most_waiting:
             return False
         self._refused += 1
         return True
@@ -92,8 +97,7 @@ class Admission:
             self._begin()
             return
         begins = asyncio.get_running_loop().create_future()
-        self._last_taken = time.monotonic()
-        self._waiting.append((self._last_taken, begins))
+        self._waiting.append(begins)
         await begins
 
     def _begin(self) -> None:
@@ -101,6 +105,7 @@ class Admission:
         now = time.monotonic()
         self._interval_s += (min(now - self._began, LOOK_S) - self._interval_s) / 8
         self._began = now
+        self._most_waiting = max(LEAST_WAITING, self._queue_s / self._interval_s)
         asyncio.get_running_loop().call_soon(self._take_first)
 
     def _take_first(self) -> None:
@@ -111,22 +116,23 @@ class Admission:
     def _take(self) -> None:
         """A round of the loop in which calls are handed over."""
         now = time.monotonic()
-        if now < self._taking_ends and now - self._last_taken < (HANDED_OVER_S if self._looking else SOON_S):
+        if now < self._taking_ends and now - self._last_taken < self._quiet_s():
             os.sched_yield()  # to gRPC's own threads, where they have no other processor
             asyncio.get_running_loop().call_soon(self._take)
-        elif self._looking and not self._is_long(len(self._waiting)):
+        elif self._looking and len(self._waiting) < self._most_waiting / 2:
             self._look_from = now + LOOK_AGAIN_S
             self._let_all_begin()
         else:
             self._looking = False
             self._let_next_begin()
 
-    def _is_long(self, waiting: int) -> bool:
-        return waiting >= LEAST_WAITING and waiting >= self._rate_per_s * self._queue_s / 2
+    def _quiet_s(self) -> float:
+        least = LOOK_QUIET_S if self._looking else LEAST_QUIET_S
+        return min(max(3 * self._handing_over_s, least), MOST_QUIET_S)
 
     def _let_next_begin(self) -> None:
         while self._waiting:
-            _, begins = self._waiting.popleft()
+            begins = self._waiting.popleft()
             if not begins.done():  # its caller still waits
                 begins.set_result(None)
                 self._begin()
@@ -136,9 +142,14 @@ class Admission:
     def _let_all_begin(self) -> None:
         self.is_metered = self._taking = self._looking = False
         while self._waiting:
-            _, begins = self._waiting.popleft()
+            begins = self._waiting.popleft()
             if not begins.done():
                 begins.set_result(None)
+
+    def _look(self, now: float) -> None:
+        """The next call that comes is followed by a time in which none begins."""
+        self.is_metered = self._looking = True
+        self._began, self._interval_s = now, 1 / max(self._rate_per_s, 1 / LOOK_S)
 
     async def _watch(self) -> None:
         at, busy_s = time.monotonic(), 0.0
@@ -146,10 +157,10 @@ class Admission:
             while True:
                 await asyncio.sleep(LOOK_S)
                 now, now_busy_s = time.monotonic(), busy.seconds()
-                is_saturated = now_busy_s - busy_s >= SATURATED * (now - at)
-                if is_saturated and not self.is_metered and now >= self._look_from:
-                    self._rate_per_s = self._taken / (now - at)
-                    self.is_metered = self._looking = True
+                if not self.is_metered:
+                    self._rate_per_s += (self._taken / (now - at) - self._rate_per_s) / 4
+                    if now_busy_s - busy_s >= SATURATED * (now - at) and now >= self._look_from:
+                        self._look(now)
                 at, busy_s, self._taken = now, now_busy_s, 0
                 if self._refused and at - self._told >= TOLD_S:
                     _log.warning("%d calls were refused: this router cannot serve as many as come", self._refused)
