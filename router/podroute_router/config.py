@@ -150,6 +150,8 @@ class Timeouts(_Section):
     """The exact pass of a query whose index stopped short of `limit`."""
     statement_s: Seconds = 60.0
     """A statement whose caller has gone ends on the server after this, should the cancel not reach it."""
+    queue_s: Seconds = 0.25
+    """While a call has waited longer than this for the router to begin it, further ones are refused."""
     shutdown_s: Seconds = 20.0
     """Calls in flight may take this long after SIGTERM."""
     probe_interval_s: Seconds = 1.0

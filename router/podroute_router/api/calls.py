@@ -10,6 +10,7 @@ from typing import Any, Never
 import grpc
 from google.protobuf.message import DecodeError, EncodeError, Message
 
+from podroute_router.api.admission import Admission
 from podroute_router.api.call_log import CallLog
 from podroute_router.api.draining import CallsInFlight
 from podroute_router.api.status import DETAILS_KEY, code_of, internal_error, to_status
@@ -41,6 +42,7 @@ class Method:
         max_message_bytes: bound on each request and on each response.
         default_deadline_s: where the caller sets none.
         calls: counts the calls in flight.
+        admission: says when a call may begin.
     """
 
     def __init__(
@@ -51,12 +53,14 @@ class Method:
         max_message_bytes: int,
         default_deadline_s: float,
         calls: CallsInFlight,
+        admission: Admission,
     ) -> None:
         self._name = name
         self._request_class = request_class
         self._max_message_bytes = max_message_bytes
         self._default_deadline_s = default_deadline_s
         self._calls = calls
+        self._admission = admission
 
     def unary(self, run: Unary) -> grpc.RpcMethodHandler[bytes, bytes]:
         """The handler of a method with one response."""
@@ -66,6 +70,8 @@ class Method:
             self._calls.add(context)
             deadline = self._deadline(context)
             try:
+                if self._admission.is_metered:
+                    await self._admission.turn()
                 request = log.request = self._parse(payload)
                 response = log.response = await run(request, deadline)
                 answer = self._serialize(response)

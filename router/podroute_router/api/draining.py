@@ -11,6 +11,8 @@ from collections.abc import Iterable
 
 import grpc
 
+from podroute_router.api.admission import Admission
+
 
 class CallsInFlight:
     """How many calls of podroute's services are in flight, their answers on the way included."""
@@ -44,15 +46,18 @@ class DrainingServer(grpc.aio.Server):
     Args:
         inner: the server.
         calls: podroute's own; its handlers add to it.
+        admission: runs as long as the server does.
     """
 
-    def __init__(self, inner: grpc.aio.Server, calls: CallsInFlight) -> None:
+    def __init__(self, inner: grpc.aio.Server, calls: CallsInFlight, admission: Admission) -> None:
         self._inner = inner
         self._calls = calls
+        self._admission = admission
 
     async def stop(self, grace: float | None) -> None:
         """Takes no more calls, gives those in flight `grace` seconds to end, and cancels what is left."""
         self._calls.stopping.set()
+        self._admission.close()
         if not grace:
             await self._inner.stop(None)
             return
@@ -66,6 +71,7 @@ class DrainingServer(grpc.aio.Server):
     async def start(self) -> None:
         """See `grpc.aio.Server`."""
         await self._inner.start()
+        self._admission.start()
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler]) -> None:
         """See `grpc.aio.Server`."""

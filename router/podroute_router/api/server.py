@@ -15,6 +15,7 @@ from grpc_health.v1.health import aio as grpc_health
 from grpc_reflection.v1alpha import reflection
 from podroute.v1 import collection_service_pb2, shard_map_service_pb2, vector_service_pb2
 
+from podroute_router.api.admission import Admission, Admitted
 from podroute_router.api.calls import Method
 from podroute_router.api.draining import CallsInFlight, DrainingServer
 from podroute_router.api.servicers import CollectionService, ShardMapService, VectorService
@@ -60,8 +61,8 @@ def build_grpc_server(
     """
     if api_implementation.Type() != "upb":
         raise ConfigError(f"protobuf runs on {api_implementation.Type()!r}, which is far too slow; install it with upb")
-    calls = CallsInFlight()
-    server = DrainingServer(grpc.aio.server(options=_options(config, share_port=share_port)), calls)
+    calls, admission = CallsInFlight(), Admission(queue_s=config.timeouts.queue_s)
+    server = DrainingServer(grpc.aio.server(options=_options(config, share_port=share_port)), calls, admission)
     services: Mapping[ServiceDescriptor, object] = {
         _service(vector_service_pb2, "VectorService"): VectorService(
             engine,
@@ -74,7 +75,7 @@ def build_grpc_server(
         _service(shard_map_service_pb2, "ShardMapService"): ShardMapService(collections, engine, config.limits),
     }
     server.add_generic_rpc_handlers(
-        [_handler(descriptor, servicer, config, calls) for descriptor, servicer in services.items()]
+        [_handler(descriptor, servicer, config, calls, admission) for descriptor, servicer in services.items()]
     )
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     if config.router.reflection:
@@ -117,7 +118,7 @@ def _service(module: Any, name: str) -> ServiceDescriptor:
 
 
 def _handler(
-    descriptor: ServiceDescriptor, servicer: object, config: Config, calls: CallsInFlight
+    descriptor: ServiceDescriptor, servicer: object, config: Config, calls: CallsInFlight, admission: Admission
 ) -> grpc.GenericRpcHandler:
     """The service's handler; `CreateIndex` of the contract is `create_index` of the servicer."""
     own_deadlines_s = {
@@ -135,9 +136,10 @@ def _handler(
             GetMessageClass(rpc.input_type),
             max_message_bytes=config.limits.max_message_bytes,
             calls=calls,
+            admission=admission,
             default_deadline_s=own_deadlines_s.get(rpc.name, config.timeouts.default_s),
         )
         run = getattr(servicer, _HUMP.sub("_", rpc.name).lower())
         kind = method.duplex if rpc.client_streaming else method.streaming if rpc.server_streaming else method.unary
         handlers[rpc.name] = kind(run)
-    return grpc.method_handlers_generic_handler(descriptor.full_name, handlers)
+    return Admitted(grpc.method_handlers_generic_handler(descriptor.full_name, handlers), admission)
