@@ -6,7 +6,7 @@ cancelled lets go of its connection at once; what it had sent may still happen.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -35,6 +35,7 @@ from podroute_router.domain import (
 from podroute_router.drift import Drift, Inspection
 from podroute_router.exposures import Exposed, ExposingFacts
 from podroute_router.filters import Filter
+from podroute_router.measures import MeasuresOf, PoolFacts, unmeasured
 from podroute_router.shard_map import ShardMap
 
 API_VERSION = 2
@@ -139,6 +140,15 @@ class QueryPreparer(Protocol):
 
     def prepare_query(self, collection: Collection, query: PlainQuery) -> PreparedQuery | None:
         """The query prepared, or None where it cannot be, as yet or at all. It is used until the shard map changes."""
+        ...
+
+
+@runtime_checkable
+class PoolHolder(Protocol):
+    """A backend that can tell of the connections that its calls have."""
+
+    def pools(self) -> Iterable[PoolFacts]:
+        """Those of each pod, as they are now."""
         ...
 
 
@@ -283,6 +293,8 @@ class BackendContext:
     """What a backend is opened with."""
 
     config: Config
+    measures: MeasuresOf = unmeasured
+    """What it may measure of a pod, by the pod's name."""
 
 
 class BackendFactory(Protocol):

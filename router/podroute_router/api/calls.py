@@ -15,6 +15,7 @@ from podroute_router.api.draining import CallsInFlight
 from podroute_router.api.status import DETAILS_KEY, code_of, internal_error, to_status
 from podroute_router.domain import Deadline
 from podroute_router.errors import InvalidArgument, PodrouteError, ResourceExhausted, deadline_passed
+from podroute_router.metrics.calls import Ended
 
 MAX_DEADLINE_S = 7 * 24 * 3600.0
 """A caller's deadline counts up to a week: PostgreSQL's timeouts end at 24 days."""
@@ -41,6 +42,7 @@ class Method:
         max_message_bytes: bound on each request and on each response.
         default_deadline_s: where the caller sets none.
         calls: counts the calls in flight.
+        ended: counts the calls that ended.
     """
 
     def __init__(
@@ -51,18 +53,20 @@ class Method:
         max_message_bytes: int,
         default_deadline_s: float,
         calls: CallsInFlight,
+        ended: Ended,
     ) -> None:
         self._name = name
         self._request_class = request_class
         self._max_message_bytes = max_message_bytes
         self._default_deadline_s = default_deadline_s
         self._calls = calls
+        self._ended = ended
 
     def unary(self, run: Unary) -> grpc.RpcMethodHandler[bytes, bytes]:
         """The handler of a method with one response."""
 
         async def handle(payload: bytes, context: Context) -> bytes:
-            log = CallLog(self._name)
+            log = CallLog(self._name, self._ended)
             self._calls.add(context)
             deadline = self._deadline(context)
             try:
@@ -83,7 +87,7 @@ class Method:
         """The handler of a method with a stream of responses. A caller that goes away closes the generator."""
 
         async def handle(payload: bytes, context: Context) -> AsyncGenerator[bytes, None]:
-            log = CallLog(self._name)
+            log = CallLog(self._name, self._ended)
             self._calls.add(context)
             deadline = self._deadline(context)
             try:
@@ -109,7 +113,7 @@ class Method:
         """
 
         async def handle(payloads: AsyncIterator[bytes], context: Context) -> AsyncGenerator[bytes, None]:
-            log = CallLog(self._name)
+            log = CallLog(self._name, self._ended)
             self._calls.add(context)
             deadline = self._deadline(context)
 

@@ -8,6 +8,7 @@ so that a dead database fails at once and serves again with the first call after
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -17,10 +18,12 @@ from psycopg.pq import TransactionStatus
 from podroute_router.config import Database
 from podroute_router.domain import Deadline
 from podroute_router.errors import Unavailable
+from podroute_router.measures import UNMEASURED, Measures, PoolFacts
 from podroute_router.postgres.connection import Connection, wait_for_end
 from podroute_router.postgres.connector import Connector, Setup, trust_no_schema
-from podroute_router.postgres.errors import STALE_SESSION, translate
+from podroute_router.postgres.errors import CONFLICTS, STALE_SESSION, translate
 from podroute_router.postgres.lanes import Lanes
+from podroute_router.postgres.slots import Slots
 
 
 class Pool:
@@ -34,6 +37,7 @@ class Pool:
         connect_timeout_s: bound on making one, for each host that the address names.
         facts: names the database in errors (pod, path).
         setup: readies each new connection.
+        measures: is told of the calls.
     """
 
     def __init__(
@@ -45,11 +49,13 @@ class Pool:
         connect_timeout_s: float,
         facts: Mapping[str, object],
         setup: Setup = trust_no_schema,
+        measures: Measures = UNMEASURED,
     ) -> None:
         self._connector = Connector(database, timeout_s=connect_timeout_s, facts=facts, setup=setup)
         self._facts = facts
         self._idle: list[Connection] = []
-        self._slots = asyncio.Semaphore(size)
+        self._slots = Slots(size, measures.waited)
+        self._measures = measures
         self._linger_s = linger_s
         self._lingering: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -65,24 +71,42 @@ class Pool:
             writes: the call writes, so that its outcome is unknown where the connection is lost.
         """
         await self._slots.acquire()
+        began = time.monotonic()
         try:
             connection = await self._take(deadline)
         except BaseException:
             self._slots.release()
+            self._measures.served(time.monotonic() - began)
             raise
         try:
             yield connection
         except psycopg.Error as error:
+            if isinstance(error, CONFLICTS):
+                self._measures.conflicted()
             lost = connection.closed or connection.broken
             if error.sqlstate in STALE_SESSION:
                 connection.abandon()
             raise translate(error, self._facts, writes=writes, lost=lost) from error
         finally:
+            self._measures.served(time.monotonic() - began)
             self._give_back(connection)
 
     def lanes(self, size: int) -> Lanes:
         """Lanes to the same database, beside the pool's own connections."""
-        return Lanes(self._connector, size=size, linger_s=self._linger_s, facts=self._facts)
+        return Lanes(self._connector, size=size, linger_s=self._linger_s, facts=self._facts, measures=self._measures)
+
+    def facts(self, pod: str, lanes: Lanes) -> PoolFacts:
+        """How it is now, with the lanes beside it."""
+        return PoolFacts(
+            pod=pod,
+            size=self._slots.size,
+            in_use=self._slots.taken,
+            idle=len(self._idle),
+            waiting=self._slots.waiting,
+            lanes=lanes.count,
+            lanes_size=lanes.size,
+            lane_depth=lanes.depth,
+        )
 
     async def close(self) -> None:
         """Closes the idle connections; those in use are closed when they are given back."""
