@@ -22,7 +22,7 @@ ENV PATH=/opt/podroute/bin:$PATH PYTHONDONTWRITEBYTECODE=1
 USER podroute
 # The saved shard map; see router.state_dir.
 VOLUME /var/lib/podroute
-EXPOSE 50051
+EXPOSE 50051 9464
 HEALTHCHECK --interval=5s --timeout=5s --start-period=20s --retries=3 \
     CMD ["python", "-c", "import podroute; podroute.Client('127.0.0.1:50051').wait_until_serving(3)"]
 ENTRYPOINT ["podroute"]

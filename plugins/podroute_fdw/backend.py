@@ -32,6 +32,7 @@ from podroute_router.drift import PRIMARY, Drift, Inspection, database_drift, si
 from podroute_router.errors import PodrouteError, Unavailable
 from podroute_router.exposures import Exposed, ExposingFacts, Exposure
 from podroute_router.filters import Filter
+from podroute_router.measures import Measures, MeasuresOf, PoolFacts, unmeasured
 from podroute_router.postgres import exposed_view
 from podroute_router.postgres.access import LATENCY_SETTINGS, LOCAL_SETTINGS, SESSION_SETTINGS, Relations, TableAccess
 from podroute_router.postgres.doubt import ASK
@@ -77,7 +78,7 @@ class FdwBackend:
     trouble must not take the sessions of others.
     """
 
-    def __init__(self, config: Config, primary: Database) -> None:
+    def __init__(self, config: Config, primary: Database, measures: MeasuresOf = unmeasured) -> None:
         self._config = config
         self._primary = primary
         self._newest: ShardMap | None = None
@@ -92,7 +93,7 @@ class FdwBackend:
         self._mended_at = -math.inf
         places = config.limits.fdw_connections_per_pod
         lanes = places // 2
-        self._pools = {name: self._open_pool(name, places - lanes) for name in config.pods}
+        self._pools = {name: self._open_pool(name, places - lanes, measures(name)) for name in config.pods}
         self._lanes = {name: pool.lanes(lanes) for name, pool in self._pools.items()}
         self._access = {
             name: TableAccess(
@@ -151,6 +152,10 @@ class FdwBackend:
     def prepare_query(self, collection: Collection, query: PlainQuery) -> PreparedQuery | None:
         """See `backend.QueryPreparer`."""
         return self._of(collection).prepare_query(self._relations(collection), query)
+
+    def pools(self) -> list[PoolFacts]:
+        """See `backend.PoolHolder`."""
+        return [pool.facts(name, self._lanes[name]) for name, pool in self._pools.items()]
 
     async def fetch(self, collection: Collection, ids: Sequence[str], deadline: Deadline) -> list[Record]:
         """See `backend.Backend`."""
@@ -352,7 +357,7 @@ class FdwBackend:
             trace = None if isinstance(error, PodrouteError) else error
             _log.warning("comparing the foreign tables failed: %s (%r)", error, error.__cause__, exc_info=trace)
 
-    def _open_pool(self, pod: str, size: int) -> Pool:
+    def _open_pool(self, pod: str, size: int, measures: Measures) -> Pool:
         facts = {"pod": pod, "path": "fdw"}
         settings = (
             LATENCY_SETTINGS
@@ -369,6 +374,7 @@ class FdwBackend:
             facts=facts,
             setup=partial(ready, settings=settings, facts=facts),
             question=ASK if self._config.is_on_primary(pod) else _question(pod),
+            measures=measures,
         )
 
     def _of(self, collection: Collection) -> TableAccess:

@@ -19,7 +19,7 @@ class _Factory:
     def open(self, context: BackendContext) -> FdwBackend | None:
         """None where there is no primary to go through."""
         primary = context.config.primary
-        return None if primary is None else FdwBackend(context.config, primary)
+        return None if primary is None else FdwBackend(context.config, primary, context.measures)
 
 
 @hookimpl

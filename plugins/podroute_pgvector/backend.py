@@ -35,6 +35,7 @@ from podroute_router.drift import Drift, Inspection, database_drift, pod_place, 
 from podroute_router.errors import Aborted, AlreadyExists, FailedPrecondition, PodrouteError, Unavailable
 from podroute_router.exposures import Exposed, ExposingFacts
 from podroute_router.filters import Filter
+from podroute_router.measures import UNMEASURED, Measures, MeasuresOf, PoolFacts, unmeasured
 from podroute_router.postgres import exposed_view
 from podroute_router.postgres.access import LATENCY_SETTINGS, LOCAL_SETTINGS, SESSION_SETTINGS, Relations, TableAccess
 from podroute_router.postgres.extension import ready
@@ -65,7 +66,7 @@ _log = logging.getLogger(__name__)
 class PgvectorBackend:
     """Serves collections over the router's own connections to their pods; also makes and indexes them."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, measures: MeasuresOf = unmeasured) -> None:
         self._exposed_by = config.exposures.user if config.exposures is not None else None
         timeout = f"{math.ceil(config.timeouts.statement_s * 1000)}ms"
         self._calls: dict[str, Pool] = {}
@@ -78,7 +79,9 @@ class PgvectorBackend:
                 continue
             open_pool = partial(_open_pool, config, database, {"pod": name, "path": "direct"})
             lanes = config.limits.connections_per_pod // 2
-            calls = open_pool(config.limits.connections_per_pod - lanes, {"statement_timeout": timeout})
+            calls = open_pool(
+                config.limits.connections_per_pod - lanes, {"statement_timeout": timeout}, measures=measures(name)
+            )
             self._calls[name] = calls
             self._lanes[name] = calls.lanes(lanes)
             # A build may last longer than any call, and neither it nor a busy pod may hold up a look at the pod.
@@ -109,6 +112,10 @@ class PgvectorBackend:
     def prepare_query(self, collection: Collection, query: PlainQuery) -> PreparedQuery | None:
         """See `backend.QueryPreparer`."""
         return _of(collection.placement.pod, self._access).prepare_query(_relations(collection), query)
+
+    def pools(self) -> list[PoolFacts]:
+        """See `backend.PoolHolder`."""
+        return [pool.facts(name, self._lanes[name]) for name, pool in self._calls.items()]
 
     async def fetch(self, collection: Collection, ids: Sequence[str], deadline: Deadline) -> list[Record]:
         """See `backend.Backend`."""
@@ -310,7 +317,13 @@ def _by_pod(exposures: Sequence[Exposed]) -> dict[str, list[Exposed]]:
 
 
 def _open_pool(
-    config: Config, database: Database, facts: Mapping[str, object], size: int, settings: Mapping[str, str]
+    config: Config,
+    database: Database,
+    facts: Mapping[str, object],
+    size: int,
+    settings: Mapping[str, str],
+    *,
+    measures: Measures = UNMEASURED,
 ) -> Pool:
     return Pool(
         database,
@@ -319,6 +332,7 @@ def _open_pool(
         connect_timeout_s=config.timeouts.connect_s,
         facts=facts,
         setup=partial(ready, settings={**SESSION_SETTINGS, **LATENCY_SETTINGS, **settings}, facts=facts),
+        measures=measures,
     )
 
 

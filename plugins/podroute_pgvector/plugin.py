@@ -17,7 +17,7 @@ class _Factory:
     access_path = AccessPath.DIRECT
 
     def open(self, context: BackendContext) -> PgvectorBackend:
-        return PgvectorBackend(context.config)
+        return PgvectorBackend(context.config, context.measures)
 
 
 @hookimpl

@@ -6,7 +6,7 @@ cancelled lets go of its connection at once; what it had sent may still happen.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -35,6 +35,7 @@ from podroute_router.domain import (
 from podroute_router.drift import Drift, Inspection
 from podroute_router.exposures import Exposed, ExposingFacts
 from podroute_router.filters import Filter
+from podroute_router.measures import MeasuresOf, PoolFacts, unmeasured
 from podroute_router.shard_map import ShardMap
 
 API_VERSION = 2
@@ -146,6 +147,15 @@ Register = Callable[[], Awaitable[object]]
 """Has others know of what is being made."""
 Confirm = Callable[[], Awaitable[bool]]
 """Whether what was decided before is still right."""
+
+
+@runtime_checkable
+class PoolHolder(Protocol):
+    """A backend that can tell of the connections that its calls have."""
+
+    def pools(self) -> Iterable[PoolFacts]:
+        """Those of each pod, as they are now."""
+        ...
 
 
 @runtime_checkable
@@ -302,6 +312,8 @@ class BackendContext:
     """What a backend is opened with."""
 
     config: Config
+    measures: MeasuresOf = unmeasured
+    """What it may measure of a pod, by the pod's name."""
 
 
 class BackendFactory(Protocol):

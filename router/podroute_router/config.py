@@ -101,6 +101,8 @@ class Router(_Section):
     """Address and port; port 0 takes a free one."""
     workers: Positive = 1
     """Processes that share the port and the limits per pod; several need Linux. For `podroute serve` alone."""
+    admin_listen: str = ""
+    """Address and port of `/metrics` and `/healthz`, over HTTP and open to whoever reaches it; empty: none."""
     reflection: bool = True
     """Serve gRPC server reflection, for tools such as grpcurl."""
     state_dir: Path | None = None

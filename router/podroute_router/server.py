@@ -14,9 +14,18 @@ from typing import Self
 import grpc
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as grpc_health
+from prometheus_client import ProcessCollector
 
 from podroute_router.api.server import bind, build_grpc_server
-from podroute_router.backend import Backend, BackendContext, BackendFactory, CollectionStore, MapFollower, PodProbe
+from podroute_router.backend import (
+    Backend,
+    BackendContext,
+    BackendFactory,
+    CollectionStore,
+    MapFollower,
+    PodProbe,
+    PoolHolder,
+)
 from podroute_router.breaker import Breaker
 from podroute_router.catalog.store import CatalogStore
 from podroute_router.catalog.watcher import ShardMapSource
@@ -28,6 +37,9 @@ from podroute_router.engine import Engine
 from podroute_router.fail_fast import FailFast
 from podroute_router.following import Following
 from podroute_router.logins import LoginsAwaited
+from podroute_router.metrics.admin import AdminServer
+from podroute_router.metrics.definitions import Metrics
+from podroute_router.metrics.gauges import Gauges, Looks, PerPod
 from podroute_router.plugins import load_backend_factories
 from podroute_router.postgres.pool import Pool
 from podroute_router.prober import Prober
@@ -51,7 +63,8 @@ class Router:
     def __init__(self, config: Config, factories: Mapping[str, BackendFactory], *, share_port: bool = False) -> None:
         """Puts the parts together; nothing is connected yet. Needs a running event loop."""
         self._config = config
-        self._backends = open_backends(config, factories)
+        self._metrics = Metrics()
+        self._backends = open_backends(config, factories, self._metrics)
         direct = self._backends[AccessPath.DIRECT]
         if not isinstance(direct, CollectionStore):
             raise ConfigError(f"router.direct_backend: {config.router.direct_backend!r} cannot make collections")
@@ -98,9 +111,14 @@ class Router:
                 ).follow,
             }
         )
+        self._in_flight: dict[AccessPath, PerPod] = {}
         self._server = self._build_server(share_port=share_port)
         self.port = 0
         """The port that is listened on; 0 before `start`."""
+        self._gauges = Gauges(self._metrics, self._looks())
+        self._is_serving = False
+        self.admin = AdminServer(self._metrics.registry, lambda: self._is_serving)
+        """Shows the metrics, where the configuration says so."""
 
     @classmethod
     async def start(
@@ -132,6 +150,7 @@ class Router:
 
     async def stop(self, *, grace_s: float | None = None) -> None:
         """Says NOT_SERVING, lets the calls in flight end within the grace, and lets go of everything."""
+        self._is_serving = False
         await self._health.enter_graceful_shutdown()
         await self._server.stop(self._config.timeouts.shutdown_s if grace_s is None else grace_s)
         await self._prober.close()
@@ -140,9 +159,15 @@ class Router:
         for backend in self._backends.values():
             await backend.close()
         await self._catalog_pool.close()
+        await self._gauges.close()
+        await self.admin.close()
 
     async def _start(self) -> None:
         self.port = bind(self._server, self._config.router.listen)
+        if self._config.router.admin_listen:
+            ProcessCollector(registry=self._metrics.registry)
+            await self.admin.start(self._config.router.admin_listen)
+        self._gauges.start()
         self._maps.subscribe(self._following.notice)
         await self._maps.start(CATALOG_START_S)
         self._following.notice(self._maps.current)
@@ -152,20 +177,24 @@ class Router:
         self._prober.start()
         await self._health.set("", _Status.SERVING)
         await self._server.start()
+        self._is_serving = True
 
     def _build_server(self, *, share_port: bool) -> grpc.aio.Server:
         config = self._config
         in_flight: Counter[str] = Counter()
+        bounded = {
+            path: CallsBounded(LoginsAwaited(backend), limit=config.limits.calls_per_pod, in_flight=in_flight)
+            for path, backend in self._backends.items()
+        }
+        self._in_flight.update({path: backend.in_flight for path, backend in bounded.items()})
         wrapped = {
             path: FailFast(
-                DeadlineKept(
-                    CallsBounded(LoginsAwaited(backend), limit=config.limits.calls_per_pod, in_flight=in_flight)
-                ),
+                DeadlineKept(backend),
                 path,
                 {pod: breaker for (of, pod), breaker in self.breakers.items() if of is path},
                 look=partial(self._prober.look, path),
             )
-            for path, backend in self._backends.items()
+            for path, backend in bounded.items()
         }
         direct = {pod: self.breakers[AccessPath.DIRECT, pod] for pod in config.pods}
         engine = Engine(
@@ -175,7 +204,26 @@ class Router:
             is_reachable=lambda pod: pod not in direct or not direct[pod].is_open,
             on_failover=self._count_failover,
         )
-        return build_grpc_server(config, engine, self._collections, self._health, share_port=share_port)
+        return build_grpc_server(
+            config,
+            engine,
+            self._collections,
+            self._health,
+            share_port=share_port,
+            metrics=self._metrics,
+            current_map=lambda: self._maps.current,
+        )
+
+    def _looks(self) -> Looks:
+        """Where the gauges look."""
+        return Looks(
+            pools={path: backend for path, backend in self._backends.items() if isinstance(backend, PoolHolder)},
+            in_flight=self._in_flight,
+            breakers={},
+            pods_up=lambda: {pod: state is PodState.SERVING for pod, state in self._prober.states.items()},
+            revision=lambda: self._maps.revision,
+            age_s=lambda: self._maps.age_s,
+        )
 
     async def _register_pods(self, shard_map: ShardMap, deadline: Deadline) -> None:
         """The catalog learns of the pods that this router has an address for."""
@@ -215,7 +263,9 @@ async def serve(
             loop.remove_signal_handler(number)
 
 
-def open_backends(config: Config, factories: Mapping[str, BackendFactory]) -> dict[AccessPath, Backend]:
+def open_backends(
+    config: Config, factories: Mapping[str, BackendFactory], metrics: Metrics | None = None
+) -> dict[AccessPath, Backend]:
     """The backend of each path. A backend may have nothing to serve, as FDW where there is no primary."""
     backends: dict[AccessPath, Backend] = {}
     for path, key, name in (
@@ -227,7 +277,9 @@ def open_backends(config: Config, factories: Mapping[str, BackendFactory]) -> di
             raise ConfigError(f"router.{key}: no plugin offers a backend {name!r}; there are {sorted(factories)}")
         if factory.access_path is not path:
             raise ConfigError(f"router.{key}: backend {name!r} serves {factory.access_path.name}, not {path.name}")
-        backend = factory.open(BackendContext(config))
+        backend = factory.open(
+            BackendContext(config) if metrics is None else BackendContext(config, partial(metrics.measures, path))
+        )
         if backend is not None:
             backends[path] = backend
     if AccessPath.DIRECT not in backends:

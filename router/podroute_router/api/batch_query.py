@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
+import grpc
 from podroute.v1 import vector_service_pb2
 
-from podroute_router.api.call_log import CallLog
+from podroute_router.api.call_log import CallLog, uncounted
 from podroute_router.api.status import internal_error, to_status
 from podroute_router.config import Limits
 from podroute_router.domain import Deadline
 from podroute_router.errors import PodrouteError, ResourceExhausted
+from podroute_router.metrics.calls import Ended
 
 MOST_AT_A_TIME: Final = 8
 CALLS_SHARE: Final = 4
@@ -36,7 +38,11 @@ Run = Callable[[vector_service_pb2.QueryRequest, Deadline], Awaitable[vector_ser
 
 
 async def run_batch(
-    queries: Sequence[vector_service_pb2.QueryRequest], run: Run, deadline: Deadline, limits: Limits
+    queries: Sequence[vector_service_pb2.QueryRequest],
+    run: Run,
+    deadline: Deadline,
+    limits: Limits,
+    ended: Ended = uncounted,
 ) -> vector_service_pb2.BatchQueryResponse:
     """Runs the queries and says what became of each, in their order.
 
@@ -45,6 +51,7 @@ async def run_batch(
         run: serves one of them.
         deadline: the call's.
         limits: on calls of a pod, and on the size of all responses together; one that does not fit becomes an error.
+        ended: counts the queries; their times are not taken.
     """
     due = Deadline(deadline.at - min(ANSWER_MOST_S, ANSWER_SHARE * deadline.remaining_s()))
     batch = vector_service_pb2.BatchQueryResponse()
@@ -55,7 +62,7 @@ async def run_batch(
     async def work() -> None:
         nonlocal room
         for query, result in waiting:
-            log = CallLog("VectorService/BatchQuery")
+            log = CallLog("VectorService/BatchQuery", ended)
             log.request = query
             try:
                 response = await run(query, due)
@@ -70,6 +77,7 @@ async def run_batch(
             else:
                 result.response.CopyFrom(response)
                 room += kept - size
+                ended(query, response, grpc.StatusCode.OK.name, 0.0, {})
 
     async with asyncio.TaskGroup() as workers:
         for _ in range(min(at_a_time(limits), len(queries))):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import grpc
 import structlog
@@ -13,43 +14,56 @@ from podroute.v1 import route_pb2
 
 from podroute_router.api.status import code_of
 from podroute_router.errors import AlreadyExists, InvalidArgument, NotFound, PodrouteError, Unsupported
+from podroute_router.metrics.calls import Ended
 
 MAX_NAME = 64
 """Characters of a collection name that are logged: a caller may send anything."""
 
 _CALLERS_MISTAKES = (InvalidArgument, NotFound, AlreadyExists, Unsupported)
 
+_OK: Final = grpc.StatusCode.OK.name
+_CANCELLED: Final = grpc.StatusCode.CANCELLED.name
+_NO_FACTS: Final[Mapping[str, str]] = {}
+
 _level = logging.getLogger(__name__)
 _log = structlog.stdlib.get_logger(__name__)
+
+
+def uncounted(*_: object) -> None:
+    """Nobody counts."""
 
 
 class CallLog:
     """What is known of a call while it runs, and the line that it ends in.
 
-    `request` and `response` are set as soon as they are there.
+    `request` and `response` are set as soon as they are there. `ended` counts the call.
     """
 
-    __slots__ = ("_method", "_started", "request", "response")
+    __slots__ = ("_ended", "_method", "_started", "request", "response")
 
-    def __init__(self, method: str) -> None:
+    def __init__(self, method: str, ended: Ended = uncounted) -> None:
         self._method = method
+        self._ended = ended
         self._started = time.perf_counter()
         self.request: Message | None = None
         self.response: Message | None = None
 
     def served(self) -> None:
         """The call ended well."""
+        self._ended(self.request, self.response, _OK, time.perf_counter() - self._started, _NO_FACTS)
         if _level.isEnabledFor(logging.DEBUG):
-            _log.debug("call", **self._facts(), code=grpc.StatusCode.OK.name)
+            _log.debug("call", **self._facts(), code=_OK)
 
     def cancelled(self) -> None:
         """The caller has gone, or the router stops."""
+        self._ended(self.request, self.response, _CANCELLED, time.perf_counter() - self._started, _NO_FACTS)
         if _level.isEnabledFor(logging.DEBUG):
-            _log.debug("call", **self._facts(), code=grpc.StatusCode.CANCELLED.name)
+            _log.debug("call", **self._facts(), code=_CANCELLED)
 
     def failed(self, told: PodrouteError, error: BaseException) -> None:
         """The call ended in an error: `told` to the caller, `error` as it was raised."""
         code = code_of(told)
+        self._ended(self.request, self.response, code.name, time.perf_counter() - self._started, told.facts)
         level = logging.INFO if isinstance(told, _CALLERS_MISTAKES) else logging.WARNING
         trace: dict[str, Any] = {}
         if code is grpc.StatusCode.INTERNAL:

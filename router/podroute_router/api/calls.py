@@ -16,6 +16,7 @@ from podroute_router.api.draining import CallsInFlight
 from podroute_router.api.status import DETAILS_KEY, code_of, internal_error, to_status
 from podroute_router.domain import Deadline
 from podroute_router.errors import InvalidArgument, PodrouteError, ResourceExhausted, deadline_passed
+from podroute_router.metrics.calls import Ended
 
 MAX_DEADLINE_S = 7 * 24 * 3600.0
 """A caller's deadline counts up to a week: PostgreSQL's timeouts end at 24 days."""
@@ -43,6 +44,7 @@ class Method:
         default_deadline_s: where the caller sets none.
         calls: counts the calls in flight.
         admission: says when a call may begin.
+        ended: counts the calls that ended.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Method:
         default_deadline_s: float,
         calls: CallsInFlight,
         admission: Admission,
+        ended: Ended,
     ) -> None:
         self._name = name
         self._request_class = request_class
@@ -61,12 +64,13 @@ class Method:
         self._default_deadline_s = default_deadline_s
         self._calls = calls
         self._admission = admission
+        self._ended = ended
 
     def unary(self, run: Unary) -> grpc.RpcMethodHandler[bytes, bytes]:
         """The handler of a method with one response."""
 
         async def handle(payload: bytes, context: Context) -> bytes:
-            log = CallLog(self._name)
+            log = CallLog(self._name, self._ended)
             self._calls.add(context)
             deadline = self._deadline(context)
             try:
@@ -89,7 +93,7 @@ class Method:
         """The handler of a method with a stream of responses. A caller that goes away closes the generator."""
 
         async def handle(payload: bytes, context: Context) -> AsyncGenerator[bytes, None]:
-            log = CallLog(self._name)
+            log = CallLog(self._name, self._ended)
             self._calls.add(context)
             deadline = self._deadline(context)
             try:
@@ -115,7 +119,7 @@ class Method:
         """
 
         async def handle(payloads: AsyncIterator[bytes], context: Context) -> AsyncGenerator[bytes, None]:
-            log = CallLog(self._name)
+            log = CallLog(self._name, self._ended)
             self._calls.add(context)
             deadline = self._deadline(context)
 

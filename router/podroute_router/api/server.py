@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import grpc
@@ -22,6 +23,9 @@ from podroute_router.api.servicers import CollectionService, ShardMapService, Ve
 from podroute_router.collections import Collections
 from podroute_router.config import Config, ConfigError
 from podroute_router.engine import Engine
+from podroute_router.metrics.calls import BatchMeter, CallMeter, CurrentMap
+from podroute_router.metrics.definitions import Metrics
+from podroute_router.shard_map import ShardMap
 
 TRANSPORT_FACTOR: Final = 2
 TRANSPORT_LEAST_BYTES: Final = 64 * 1024 * 1024
@@ -47,6 +51,8 @@ def build_grpc_server(
     health: grpc_health.HealthServicer,
     *,
     share_port: bool = False,
+    metrics: Metrics | None = None,
+    current_map: CurrentMap = ShardMap,
 ) -> grpc.aio.Server:
     """A server with every service, neither bound nor started. Needs a running event loop.
 
@@ -58,10 +64,13 @@ def build_grpc_server(
         collections: serves the control plane.
         health: its states are the caller's to set.
         share_port: other processes may listen on the port too, if they ask for the same.
+        metrics: count the calls; None makes some that nobody sees.
+        current_map: the shard map, for the pods of calls that no pod has answered.
     """
     if api_implementation.Type() != "upb":
         raise ConfigError(f"protobuf runs on {api_implementation.Type()!r}, which is far too slow; install it with upb")
     calls, admission = CallsInFlight(), Admission(queue_s=config.timeouts.queue_s)
+    metrics = metrics or Metrics()
     server = DrainingServer(grpc.aio.server(options=_options(config, share_port=share_port)), calls, admission)
     services: Mapping[ServiceDescriptor, object] = {
         _service(vector_service_pb2, "VectorService"): VectorService(
@@ -70,12 +79,16 @@ def build_grpc_server(
             request_s=config.timeouts.default_s,
             page_s=config.timeouts.statement_s,
             stopping=calls.stopping,
+            query_ended=BatchMeter(metrics, current_map).ended,
         ),
         _service(collection_service_pb2, "CollectionService"): CollectionService(collections),
         _service(shard_map_service_pb2, "ShardMapService"): ShardMapService(collections, engine, config.limits),
     }
     server.add_generic_rpc_handlers(
-        [_handler(descriptor, servicer, config, calls, admission) for descriptor, servicer in services.items()]
+        [
+            _handler(descriptor, servicer, config, calls, admission, partial(CallMeter, metrics, current_map=current_map))
+            for descriptor, servicer in services.items()
+        ]
     )
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     if config.router.reflection:
@@ -118,7 +131,12 @@ def _service(module: Any, name: str) -> ServiceDescriptor:
 
 
 def _handler(
-    descriptor: ServiceDescriptor, servicer: object, config: Config, calls: CallsInFlight, admission: Admission
+    descriptor: ServiceDescriptor,
+    servicer: object,
+    config: Config,
+    calls: CallsInFlight,
+    admission: Admission,
+    meter_of: Callable[[str], CallMeter],
 ) -> grpc.GenericRpcHandler:
     """The service's handler; `CreateIndex` of the contract is `create_index` of the servicer."""
     own_deadlines_s = {
@@ -131,12 +149,14 @@ def _handler(
     }
     handlers = {}
     for rpc in descriptor.methods:
+        name = f"{descriptor.name}/{rpc.name}"
         method = Method(
-            f"{descriptor.name}/{rpc.name}",
+            name,
             GetMessageClass(rpc.input_type),
             max_message_bytes=config.limits.max_message_bytes,
             calls=calls,
             admission=admission,
+            ended=meter_of(name).ended,
             default_deadline_s=own_deadlines_s.get(rpc.name, config.timeouts.default_s),
         )
         run = getattr(servicer, _HUMP.sub("_", rpc.name).lower())

@@ -20,6 +20,7 @@ from podroute_router.collections import Collections
 from podroute_router.config import Limits
 from podroute_router.domain import Deadline
 from podroute_router.engine import Engine
+from podroute_router.metrics.calls import Ended
 from podroute_router.names import check_collection_name, check_pod_name
 
 
@@ -32,10 +33,18 @@ class VectorService:
         request_s: how long the write of one request of a stream may take.
         page_s: how long the reading of one page of a scan may take.
         stopping: set when the router stops.
+        query_ended: counts the queries of batches.
     """
 
     def __init__(
-        self, engine: Engine, limits: Limits, *, request_s: float, page_s: float, stopping: asyncio.Event
+        self,
+        engine: Engine,
+        limits: Limits,
+        *,
+        request_s: float,
+        page_s: float,
+        stopping: asyncio.Event,
+        query_ended: Ended,
     ) -> None:
         self._engine = engine
         self._plain_queries = PlainQueries(engine)
@@ -43,6 +52,7 @@ class VectorService:
         self._request_s = request_s
         self._page_s = page_s
         self._stopping = stopping
+        self._query_ended = query_ended
 
     async def upsert(
         self, request: vector_service_pb2.UpsertRequest, deadline: Deadline
@@ -83,7 +93,7 @@ class VectorService:
     ) -> vector_service_pb2.BatchQueryResponse:
         """Runs many queries."""
         queries = requests.to_queries(request, self._limits)
-        return await run_batch(queries, self.query, deadline, self._limits)
+        return await run_batch(queries, self.query, deadline, self._limits, self._query_ended)
 
     async def fetch(
         self, request: vector_service_pb2.FetchRequest, deadline: Deadline

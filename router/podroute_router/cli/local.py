@@ -17,7 +17,7 @@ from podroute_router.embedded import Cluster, EmbeddedError
 from podroute_router.postgres.prepare import prepare
 from podroute_router.postgres.scram import verifier
 
-ADDRESSES: Final = ("PRIMARY", "CATALOG", "PODS", "ROUTER__LISTEN", "ROUTER__STATE_DIR")
+ADDRESSES: Final = ("PRIMARY", "CATALOG", "PODS", "ROUTER__LISTEN", "ROUTER__ADMIN_LISTEN", "ROUTER__STATE_DIR")
 EVERYTHING: Final = ("PRIMARY", "CATALOG", "PODS", "ROUTER", "LIMITS", "TIMEOUTS")
 
 _SIGNAL_DELIVERY_S = 0.05
@@ -73,7 +73,7 @@ def _prepare(cluster: Cluster) -> None:
             raise CannotStart(f"preparing server {server.name} failed: {said}") from error
 
 
-def router_config(cluster: Cluster, listen: str, *, foreign: Iterable[str]) -> Config:
+def router_config(cluster: Cluster, listen: str, *, foreign: Iterable[str], admin_listen: str = "") -> Config:
     """The configuration of the cluster's router; it logs what needs attention.
 
     Args:
@@ -81,11 +81,12 @@ def router_config(cluster: Cluster, listen: str, *, foreign: Iterable[str]) -> C
         listen: address and port.
         foreign: sections and keys of the configuration for which variables of the environment are not heeded, as they
             are meant for another router.
+        admin_listen: address and port of the metrics; empty: none.
     """
     for variable in _variables(os.environ, foreign):
         del os.environ[variable]
     values: dict[str, Any] = cluster.config_values()
-    values["router"] |= {"listen": listen, "log_level": "warning"}
+    values["router"] |= {"listen": listen, "admin_listen": admin_listen, "log_level": "warning"}
     return make_config(values)
 
 

@@ -20,6 +20,7 @@ from podroute_router.logs import configure_logs
 from podroute_router.server import Router
 
 _HOST, _, _PORT = DEFAULT_ADDRESS.rpartition(":")
+_ADMIN_PORT = 9464
 
 
 @click.command("up")
@@ -56,18 +57,19 @@ async def _run(cluster: Cluster, port: int | None) -> None:
 
 async def _serve(cluster: Cluster, port: int | None, asked: asyncio.Event) -> None:
     chosen = port or (int(_PORT) if is_free(int(_PORT)) else free_port())
-    config = router_config(cluster, f"{_HOST}:{chosen}", foreign=ADDRESSES)
+    admin = f"{_HOST}:{_ADMIN_PORT if is_free(_ADMIN_PORT) else 0}"
+    config = router_config(cluster, f"{_HOST}:{chosen}", foreign=ADDRESSES, admin_listen=admin)
     configure_logs(config.router.log_level, config.router.log_format)
     router = await Router.start(config)
     try:
-        click.echo(_greeting(cluster, router.address))
+        click.echo(_greeting(cluster, router.address, router.admin.address))
         await asked.wait()
         click.echo("stopping ...")
     finally:
         await router.stop()
 
 
-def _greeting(cluster: Cluster, address: str) -> str:
+def _greeting(cluster: Cluster, address: str, admin: str) -> str:
     """Where everything is, and how to call it."""
     kept = "removed at the end" if cluster.ephemeral else "kept; started again, podroute up finds it"
     servers = "\n".join(f"  {_place(name, server)}" for name, server in cluster.servers.items())
@@ -78,6 +80,7 @@ def _greeting(cluster: Cluster, address: str) -> str:
 podroute serves on {address}
 
 {servers}
+  metrics  http://{admin}/metrics
   data     {cluster.state_folder} ({kept})
 
 From Python:

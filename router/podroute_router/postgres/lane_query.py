@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from podroute_router.domain import Deadline, Match
+from podroute_router.errors import DeadlineExceeded
 from podroute_router.postgres.lanes import Lanes, NoLane
 from podroute_router.postgres.wire import matches_of, vector_parameter
 
@@ -31,12 +32,17 @@ class LaneQuery:
 
     async def run(self, vector: bytes, deadline: Deadline) -> list[Match] | None:
         """See `backend.PreparedQuery`."""
-        if not self._lanes.pace.is_short(self._statement) or time.monotonic() < self._not_before:
+        began = time.monotonic()
+        if not self._lanes.pace.is_short(self._statement) or began < self._not_before:
             return None
         try:
             result = await self._lanes.read(self._statement, (vector_parameter(vector),), deadline)
         except NoLane:
             return None
+        except DeadlineExceeded:
+            self._lanes.measures.served(time.monotonic() - began)
+            raise
+        self._lanes.measures.served(time.monotonic() - began)
         if result.ntuples < self._limit:
             self._not_before = time.monotonic() + SHORT_OF_LIMIT_S
             return None

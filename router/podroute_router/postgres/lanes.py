@@ -11,6 +11,7 @@ from psycopg.pq.abc import PGresult
 
 from podroute_router.domain import Deadline
 from podroute_router.errors import PodrouteError, deadline_passed
+from podroute_router.measures import UNMEASURED, Measures
 from podroute_router.postgres.connector import Connector
 from podroute_router.postgres.doubt import Doubt
 from podroute_router.postgres.errors import STALE_SESSION
@@ -38,13 +39,23 @@ class Lanes:
         linger_s: a lane that was left keeps its place until the server has ended it, for at most this long.
         facts: names the database in errors (pod, path).
         doubt: shared by all who hold connections to the database.
+        measures: is told of the reads.
     """
 
     def __init__(
-        self, connector: Connector, *, size: int, linger_s: float, facts: Mapping[str, object], doubt: Doubt
+        self,
+        connector: Connector,
+        *,
+        size: int,
+        linger_s: float,
+        facts: Mapping[str, object],
+        doubt: Doubt,
+        measures: Measures = UNMEASURED,
     ) -> None:
         self._connector = connector
-        self._size = size
+        self.size = size
+        """Most lanes at a time."""
+        self.measures = measures
         self._facts = facts
         self._doubt = doubt
         self._doubt.listen(self._drop_idle)
@@ -54,6 +65,16 @@ class Lanes:
         self._lanes: list[Lane] = []
         self._growing: asyncio.Task[None] | None = None
         self._closed = False
+
+    @property
+    def count(self) -> int:
+        """How many lanes are open."""
+        return len(self._lanes)
+
+    @property
+    def depth(self) -> int:
+        """Statements under way on all of them together."""
+        return sum(map(_depth, self._lanes))
 
     async def read(self, statement: str, values: Sequence[bytes | None], deadline: Deadline) -> PGresult:
         """The statement's rows, over the lane with the fewest statements under way. It never waits for a connection.
@@ -67,11 +88,13 @@ class Lanes:
         try:
             result = await lane.send(statement, values, deadline.at)
         except LaneLost as error:
+            self.measures.lane_failed()
             raise NoLane from error
         except TimeoutError as error:
             raise deadline_passed(self._facts) from error
         if result.status == ExecStatus.TUPLES_OK:
             return result
+        self.measures.lane_failed()
         reported = error_from_result(result)
         self.pace.stalled(statement)
         if reported.sqlstate in STALE_SESSION:
@@ -98,7 +121,7 @@ class Lanes:
 
     def _grow(self) -> None:
         is_growing = self._growing is not None and not self._growing.done()
-        if not self._closed and not is_growing and len(self._lanes) + len(self._left) < self._size:
+        if not self._closed and not is_growing and len(self._lanes) + len(self._left) < self.size:
             self._growing = asyncio.create_task(self._open())
 
     async def _open(self) -> None:

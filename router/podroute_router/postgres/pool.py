@@ -18,12 +18,14 @@ from psycopg.pq import TransactionStatus
 from podroute_router.config import Database
 from podroute_router.domain import Deadline
 from podroute_router.errors import Unavailable
+from podroute_router.measures import UNMEASURED, Measures, PoolFacts
 from podroute_router.postgres.connection import Connection
 from podroute_router.postgres.connector import Connector, Setup, trust_no_schema
 from podroute_router.postgres.doubt import ASK, Doubt, answers, is_trusted
-from podroute_router.postgres.errors import STALE_SESSION, translate
+from podroute_router.postgres.errors import CONFLICTS, STALE_SESSION, translate
 from podroute_router.postgres.lanes import Lanes
 from podroute_router.postgres.left import LeftStatements
+from podroute_router.postgres.slots import Slots
 
 
 class Pool:
@@ -38,6 +40,7 @@ class Pool:
         facts: names the database in errors (pod, path).
         setup: readies each new connection.
         question: what an idle connection on which nothing was heard for a while is asked before it is used.
+        measures: is told of the calls.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Pool:
         facts: Mapping[str, object],
         setup: Setup = trust_no_schema,
         question: str = ASK,
+        measures: Measures = UNMEASURED,
     ) -> None:
         self._connector = Connector(database, timeout_s=connect_timeout_s, facts=facts, setup=setup)
         self._facts = facts
@@ -57,7 +61,8 @@ class Pool:
         self._idle: list[Connection] = []
         self._doubt = Doubt()
         self._doubt.listen(self._drop_idle)
-        self._slots = asyncio.Semaphore(size)
+        self._slots = Slots(size, measures.waited)
+        self._measures = measures
         self._linger_s = linger_s
         self._left = LeftStatements(self._connector, limit_s=linger_s, doubt=self._doubt)
         self._closed = False
@@ -73,14 +78,18 @@ class Pool:
             writes: the call writes, so that its outcome is unknown where the connection is lost.
         """
         await self._slots.acquire()
+        began = time.monotonic()
         try:
             connection = await self._take(deadline)
         except BaseException:
             self._slots.release()
+            self._measures.served(time.monotonic() - began)
             raise
         try:
             yield connection
         except psycopg.Error as error:
+            if isinstance(error, CONFLICTS):
+                self._measures.conflicted()
             lost = connection.closed or connection.broken
             if error.sqlstate in STALE_SESSION:
                 connection.abandon()
@@ -88,11 +97,32 @@ class Pool:
                 self._doubt.arises()
             raise translate(error, self._facts, writes=writes, lost=lost) from error
         finally:
+            self._measures.served(time.monotonic() - began)
             self._give_back(connection)
 
     def lanes(self, size: int) -> Lanes:
         """Lanes to the same database, beside the pool's own connections."""
-        return Lanes(self._connector, size=size, linger_s=self._linger_s, facts=self._facts, doubt=self._doubt)
+        return Lanes(
+            self._connector,
+            size=size,
+            linger_s=self._linger_s,
+            facts=self._facts,
+            doubt=self._doubt,
+            measures=self._measures,
+        )
+
+    def facts(self, pod: str, lanes: Lanes) -> PoolFacts:
+        """How it is now, with the lanes beside it."""
+        return PoolFacts(
+            pod=pod,
+            size=self._slots.size,
+            in_use=self._slots.taken,
+            idle=len(self._idle),
+            waiting=self._slots.waiting,
+            lanes=lanes.count,
+            lanes_size=lanes.size,
+            lane_depth=lanes.depth,
+        )
 
     async def close(self) -> None:
         """Closes the idle connections; those in use are closed when they are given back."""

@@ -8,6 +8,7 @@ import pickle
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 
 from podroute_router.config import Config
@@ -26,9 +27,10 @@ class WorkerProcess:
     Args:
         number: counts the workers from 1.
         config: its share of the configuration.
+        environment: its variables.
     """
 
-    def __init__(self, number: int, config: Config) -> None:
+    def __init__(self, number: int, config: Config, environment: Mapping[str, str]) -> None:
         self.number = number
         self._patience_s = config.timeouts.shutdown_s + END_MARGIN_S
         self._heard = b""
@@ -36,7 +38,7 @@ class WorkerProcess:
         self._ended = asyncio.Event()
         self._status, status = os.pipe()
         try:
-            self._process = _started(number, config, status)
+            self._process = _started(number, config, status, environment)
         except BaseException:
             os.close(self._status)
             raise
@@ -48,6 +50,11 @@ class WorkerProcess:
     def pid(self) -> int:
         """The id of the process."""
         return self._process.pid
+
+    @property
+    def is_serving(self) -> bool:
+        """True while it takes calls, as far as is known."""
+        return self._heard.startswith(SERVING.encode()) and not self._ended.is_set()
 
     @property
     def has_ended(self) -> bool:
@@ -94,7 +101,7 @@ class WorkerProcess:
             self._ended.set()
 
 
-def _started(number: int, config: Config, status: int) -> subprocess.Popen[bytes]:
+def _started(number: int, config: Config, status: int, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """A worker that tells its status to the descriptor."""
     handed = os.memfd_create("podroute-config")  # in no file, argument or variable: it has secrets
     with os.fdopen(handed, "r+b") as file:
@@ -105,4 +112,5 @@ def _started(number: int, config: Config, status: int) -> subprocess.Popen[bytes
             stdin=file,
             pass_fds=[status],
             process_group=0,
+            env=environment,
         )

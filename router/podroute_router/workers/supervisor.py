@@ -7,9 +7,12 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import NoReturn
 
 from podroute_router.config import Config
+from podroute_router.metrics.admin import AdminServer
+from podroute_router.metrics.shared import SharedMetrics, shared_folder, variables
 from podroute_router.workers import WorkerFailed
 from podroute_router.workers.budget import shares
 from podroute_router.workers.port import reserved
@@ -35,14 +38,18 @@ async def supervise(config: Config, *, on_ready: Callable[[str], None] = lambda 
         ConfigError: the port is taken, or the limits cannot be split.
         WorkerFailed: a worker could not start.
     """
-    budgets = shares(config)
+    listen = config.router.admin_listen
+    budgets = shares(config.model_copy(update={"router": config.router.model_copy(update={"admin_listen": ""})}))
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     try:
-        with reserved(config.router.listen) as address:
-            await Supervisor(budgets, address, on_ready).run(stopping)
+        with reserved(config.router.listen) as address, shared_folder() if listen else nullcontext() as folder:
+            supervisor = Supervisor(budgets, address, on_ready, folder)
+            if listen:
+                await supervisor.show_metrics(listen)
+            await supervisor.run(stopping)
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
@@ -55,9 +62,16 @@ class Supervisor:
         budgets: the configuration of each.
         address: where all of them listen.
         on_ready: called with it as soon as all of them serve.
+        metrics_folder: where they count, for all to be shown; None: nobody asks.
     """
 
-    def __init__(self, budgets: Sequence[Config], address: str, on_ready: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        budgets: Sequence[Config],
+        address: str,
+        on_ready: Callable[[str], None],
+        metrics_folder: str | None,
+    ) -> None:
         self._address = address
         self._on_ready = on_ready
         self._configs = [
@@ -66,6 +80,10 @@ class Supervisor:
         ]
         self._workers: dict[int, WorkerProcess] = {}
         """Those that run, by number."""
+        self._environment = variables(metrics_folder)
+        self._metrics = SharedMetrics(metrics_folder, self._serving) if metrics_folder is not None else None
+        self._admin: AdminServer | None = None
+        self._is_draining = False
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Serves until the event; raises WorkerFailed where a worker cannot start."""
@@ -77,10 +95,23 @@ class Supervisor:
                 await work
             _log.info("stopping")
         finally:
+            self._is_draining = True
             for task in (stop, work):
                 task.cancel()
             await asyncio.gather(stop, work, return_exceptions=True)
             await self._drain()
+            if self._admin is not None:
+                await self._admin.close()
+
+    async def show_metrics(self, listen: str) -> None:
+        """Serves the admin port until `run` ends; raises ConfigError where it is taken."""
+        if self._metrics is not None:
+            self._admin = AdminServer(self._metrics.registry, lambda: bool(self._serving()) and not self._is_draining)
+            await self._admin.start(listen)
+
+    def _serving(self) -> dict[int, int]:
+        """The processes of the workers that take calls, by number."""
+        return {number: worker.pid for number, worker in self._workers.items() if worker.is_serving}
 
     async def _serve(self) -> None:
         numbers = range(1, len(self._configs) + 1)
@@ -93,7 +124,7 @@ class Supervisor:
 
     async def _start(self, number: int) -> None:
         try:
-            worker = WorkerProcess(number, self._configs[number - 1])
+            worker = WorkerProcess(number, self._configs[number - 1], self._environment)
         except OSError as error:
             raise WorkerFailed(f"a process cannot be started: {error}") from error
         self._workers[number] = worker
@@ -106,6 +137,8 @@ class Supervisor:
             since = time.monotonic()
             worker = self._workers[number]
             cause = await worker.wait()
+            if self._metrics is not None:
+                self._metrics.ended(number)
             if time.monotonic() - since >= STEADY_S:
                 pause_s = 0.0
             _log.error("worker %d (process %d) %s; another takes its place in %g s", number, worker.pid, cause, pause_s)

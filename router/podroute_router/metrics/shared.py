@@ -1,0 +1,86 @@
+"""The metrics of several workers: each counts in files of its own in one folder, and their supervisor shows the sums.
+
+It is prometheus-client's multiprocess mode, but that a worker's files bear its number and not its process's: the one
+that takes a dead one's place counts on from where that ended, and there are as many files as workers.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, values
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from podroute_router.metrics.processes import ProcessesCollector
+
+VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""Tells a process the folder. The library looks at it when it is imported."""
+
+_MEMORY: Final = Path("/dev/shm")  # noqa: S108
+
+
+@contextmanager
+def shared_folder() -> Iterator[str]:
+    """A folder for the files, in memory where that can be: a disk that is busy would keep calls waiting."""
+    in_memory = _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK)
+    with tempfile.TemporaryDirectory(
+        prefix="podroute-metrics-", dir=_MEMORY if in_memory else None, ignore_cleanup_errors=True
+    ) as folder:
+        yield folder
+
+
+@contextmanager
+def counting_as(number: int, supervisor: int) -> Iterator[None]:
+    """Around all that a worker does: its metrics are files with its number, where its supervisor wants them.
+
+    The folder of a supervisor that was killed is removed by its workers, which end with it.
+    """
+    folder = os.environ.get(VARIABLE)
+    if folder is None:
+        yield
+        return
+    values.ValueClass = values.MultiProcessValue(lambda: number)  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if os.getppid() != supervisor:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def variables(folder: str | None) -> dict[str, str]:
+    """The environment of a worker."""
+    own = {name: value for name, value in os.environ.items() if name != VARIABLE}
+    return own if folder is None else own | {VARIABLE: folder}
+
+
+class SharedMetrics:
+    """What the supervisor shows: the sums, its workers and their processes.
+
+    Args:
+        folder: has the workers' files.
+        serving: the ids of those workers' processes that serve, by their numbers.
+    """
+
+    def __init__(self, folder: str, serving: Callable[[], Mapping[int, int]]) -> None:
+        self._folder = folder
+        self.registry = CollectorRegistry()
+        MultiProcessCollector(self.registry, path=folder)  # type: ignore[no-untyped-call]
+        workers = Gauge("podroute_workers", "Workers that serve.", registry=self.registry)
+        workers.set_function(lambda: len(serving()))
+        self._ends = Counter("podroute_worker_ends", "Workers that ended unasked.", registry=self.registry)
+        self.registry.register(
+            ProcessesCollector(
+                lambda: {"supervisor": os.getpid()} | {str(number): pid for number, pid in serving().items()}
+            )
+        )
+
+    def ended(self, number: int) -> None:
+        """A worker ended unasked: its gauges go, what it counted stays."""
+        self._ends.inc()
+        mark_process_dead(number, self._folder)  # type: ignore[no-untyped-call]

@@ -1,0 +1,285 @@
+"""What a router process shows on its admin port, one process and several workers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import podroute
+import psycopg
+import pytest
+import pytest_asyncio
+from chaos.routers import RouterProcess, router_process
+from podroute.v1 import vector_service_pb2, vector_service_pb2_grpc
+from podroute_router.embedded import Cluster
+from scraped import Scrape, get
+from servers import router_values
+
+DIMENSION = 3
+VECTOR = [1.0] * DIMENSION
+POD = "beta"
+NAMES = 10_000
+BATCH = 100
+OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
+
+
+class Shown:
+    """A router process and its admin port. Its texts are kept for a quarter of a second, its gauges for one."""
+
+    def __init__(self, process: RouterProcess) -> None:
+        self.process = process
+        self.admin = process.running.wait_for(r"metrics on http://(\S+)/metrics", on_stderr=True)
+
+    async def scrape(self) -> Scrape:
+        """What it shows, no counter older than this call."""
+        await asyncio.sleep(0.3)
+        return await asyncio.to_thread(Scrape.of, self.admin)
+
+    async def until(self, holds: Callable[[Scrape], bool], seconds: float = 20.0) -> Scrape:
+        """What it shows as soon as that holds."""
+        deadline = time.monotonic() + seconds
+        while not holds(scrape := await self.scrape()):
+            assert time.monotonic() < deadline, f"not within {seconds:g} s"
+        return scrape
+
+
+def values_of(cluster: Cluster, **router: Any) -> dict[str, Any]:
+    values = router_values(cluster)
+    values["router"] |= {"admin_listen": "127.0.0.1:0", "log_format": "json", **router}
+    return values
+
+
+@pytest_asyncio.fixture(scope="module")
+async def collection(client: podroute.AsyncClient) -> AsyncIterator[str]:
+    name = "measured"
+    await client.create_collection(name, dimension=DIMENSION, pod=POD)
+    await client.upsert(name, [("a", VECTOR, {})])
+    yield name
+    await client.delete_collection(name)
+
+
+@pytest.fixture(scope="module")
+def shown(cluster: Cluster, collection: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
+    with router_process(values_of(cluster), tmp_path_factory.mktemp("metrics")) as process:
+        yield Shown(process)
+
+
+@contextmanager
+def held_up(cluster: Cluster, collection: str) -> Iterator[None]:
+    """Calls on the collection stay in flight meanwhile."""
+    server = cluster.pods[POD]
+    with psycopg.connect(server.admin_conninfo(server.database), autocommit=True) as admin, admin.transaction():
+        admin.execute(f"lock table vecs.{collection} in access exclusive mode".encode())
+        yield
+
+
+async def test_calls_are_counted_by_method_pod_path_and_code_and_timed(shown: Shown, collection: str) -> None:
+    before = await shown.scrape()
+    async with podroute.AsyncClient(shown.process.address) as client:
+        for path in ("direct", "fdw", "auto"):
+            for _ in range(5):
+                await client.query(collection, VECTOR, limit=1, path=path)
+        await client.upsert(collection, [("a", VECTOR, {})])
+        with pytest.raises(podroute.InvalidArgument):
+            await client.query(collection, [*VECTOR, 1.0], path="direct")
+        with pytest.raises(podroute.NotFound):
+            await client.query("no_such", VECTOR)
+    after = await shown.until(lambda scrape: scrape.total("podroute_pool_idle", pod=POD, path="direct") >= 1)
+
+    def more(name: str, **labels: str) -> float:
+        return after.total(name, **labels) - before.total(name, **labels)
+
+    query = {"method": "VectorService/Query"}
+    assert more("podroute_calls_total", **query, pod=POD, path="direct", code="OK") == 10
+    assert more("podroute_calls_total", **query, pod=POD, path="fdw", code="OK") == 5
+    assert more("podroute_calls_total", **query, pod=POD, path="direct", code="INVALID_ARGUMENT") == 1
+    assert more("podroute_calls_total", **query, pod="", path="auto", code="NOT_FOUND") == 1
+    assert more("podroute_calls_total", method="VectorService/Upsert", pod=POD, path="direct", code="OK") == 1
+    assert more("podroute_calls_total") == 18
+    assert more("podroute_call_seconds_count") == 18
+    # The upsert and 15 queries were on the pod, whether they had a connection or shared one; who had one queued.
+    assert more("podroute_pod_seconds_count", pod=POD) == 16
+    assert 1 <= more("podroute_queue_seconds_count", pod=POD) <= 16
+    assert 0 < more("podroute_pod_seconds_sum", pod=POD) < more("podroute_call_seconds_sum")
+    assert more("podroute_failovers_total") == 0
+    assert after.total("podroute_pod_up") == 3
+    assert after.total("podroute_pool_size", pod=POD, path="direct") == 4
+    assert after.total("podroute_map_revision") >= 1
+    assert 0 <= after.total("podroute_map_age_seconds") < 60
+    assert after.total("podroute_build_info") == 1
+    assert after.total("process_resident_memory_bytes") > 10e6
+    assert after.total("process_open_fds") > 5
+
+
+async def test_calls_that_hold_or_await_a_connection_show_while_they_do(
+    shown: Shown, cluster: Cluster, collection: str
+) -> None:
+    async with podroute.AsyncClient(shown.process.address) as client:
+        with held_up(cluster, collection):
+            calls = [asyncio.create_task(client.count(collection, path="direct", timeout=20)) for _ in range(6)]
+            during = await shown.until(lambda scrape: scrape.total("podroute_pool_waiting", pod=POD) == 2)
+            assert during.total("podroute_pool_in_use", pod=POD, path="direct") == 4
+            assert during.total("podroute_calls_in_flight", pod=POD, path="direct") == 6
+        await asyncio.gather(*calls)
+    after = await shown.until(lambda scrape: scrape.total("podroute_pool_waiting", pod=POD) == 0)
+    assert after.total("podroute_calls_in_flight", pod=POD) == 0
+
+
+async def test_what_callers_send_makes_no_series(shown: Shown, collection: str) -> None:
+    """The control is a label taken from the request: with `collection` as one there are 10,000 more."""
+    async with (
+        podroute.AsyncClient(shown.process.address) as client,
+        grpc.aio.insecure_channel(shown.process.address) as channel,
+    ):
+        stub = vector_service_pb2_grpc.VectorServiceStub(channel)
+
+        async def ask(first: int, count: int, pod: str) -> None:
+            request = vector_service_pb2.BatchQueryRequest()
+            for number in range(first, first + count):
+                request.queries.add(collection=f"unknown_{number}").vector.values.extend(VECTOR)
+            answer = await stub.BatchQuery(request)
+            assert {result.error.code for result in answer.results} == {grpc.StatusCode.NOT_FOUND.value[0]}
+            with pytest.raises(podroute.NotFound):
+                await client.query(f"unknown_{first}", VECTOR)
+            with pytest.raises(podroute.NotFound):
+                await client.create_collection(f"unknown_{first}", dimension=2, pod=pod)
+            with pytest.raises(grpc.aio.AioRpcError):
+                await stub.Query(vector_service_pb2.QueryRequest(collection=collection, path=100 + first))
+
+        await ask(0, 1, "nowhere")
+        before = await shown.scrape()
+        await asyncio.gather(*(ask(first, BATCH, f"nowhere_{first}") for first in range(0, NAMES, BATCH)))
+        after = await shown.scrape()
+    assert after.total("podroute_batch_queries_total", code="NOT_FOUND") == NAMES + 1
+    assert len(after) == len(before)
+    assert after.values("pod") == {"", "alpha", "beta", "home"}
+    assert after.values("path") == {"", "auto", "direct", "fdw"}
+
+
+async def test_a_pod_that_was_killed_shows(shown: Shown, cluster: Cluster, client: podroute.AsyncClient) -> None:
+    name = "measured_alpha"
+    await client.create_collection(name, dimension=DIMENSION, pod="alpha")
+    await client.upsert(name, [("a", VECTOR, {})])
+    async with podroute.AsyncClient(shown.process.address, options=OWN_CONNECTION) as caller:
+        await caller.query(name, VECTOR, path="direct")
+        pod = cluster.pods["alpha"]
+        try:
+            pod.kill()
+            down = await shown.until(lambda scrape: scrape.of_each("podroute_pod_up", "pod")["alpha"] == 0)
+            assert down.of_each("podroute_pod_up", "pod")[POD] == 1
+            with pytest.raises(podroute.Unavailable):
+                await caller.query(name, VECTOR, path="direct")
+            after = await shown.scrape()
+        finally:
+            pod.start()
+        await shown.until(lambda scrape: scrape.of_each("podroute_pod_up", "pod")["alpha"] == 1)
+    failed = {"pod": "alpha", "path": "direct", "code": "UNAVAILABLE"}
+    assert after.total("podroute_calls_total", **failed) == down.total("podroute_calls_total", **failed) + 1
+    await client.delete_collection(name)
+
+
+async def test_only_two_pages_are_there_and_only_to_be_read(shown: Shown) -> None:
+    assert await asyncio.to_thread(get, shown.admin, "/healthz") == (200, "serving\n")
+    assert (await asyncio.to_thread(get, shown.admin, "/metrics?name[]=x"))[0] == 200
+    assert (await asyncio.to_thread(get, shown.admin, "/"))[0] == 404
+    assert (await asyncio.to_thread(get, shown.admin, "/metrics", "POST"))[0] == 405
+
+
+async def test_a_router_that_drains_says_so(cluster: Cluster, collection: str, tmp_path: Path) -> None:
+    with router_process(values_of(cluster), tmp_path) as process:
+        shown = Shown(process)
+        async with podroute.AsyncClient(process.address) as client:
+            with held_up(cluster, collection):
+                call = asyncio.create_task(client.count(collection, timeout=20))
+                await shown.until(lambda scrape: scrape.total("podroute_calls_in_flight", pod=POD) == 1)
+                process.running.process.send_signal(signal.SIGTERM)
+                deadline = time.monotonic() + 10
+                while (health := await asyncio.to_thread(get, shown.admin, "/healthz")) == (200, "serving\n"):
+                    assert time.monotonic() < deadline
+                    await asyncio.sleep(0.05)
+                assert health == (503, "not serving\n")
+                assert len(await shown.scrape()) > 0
+            assert (await call).count == 1
+        assert await asyncio.to_thread(process.running.process.wait, 20) == 0
+
+
+def folders() -> set[Path]:
+    return set(Path("/dev/shm").glob("podroute-metrics-*"))
+
+
+async def test_workers_are_summed_and_totals_never_fall_when_one_is_killed(
+    cluster: Cluster, collection: str, tmp_path: Path
+) -> None:
+    """With files by process id in place of the worker's number the sum holds too, but files grow with each death."""
+    before = folders()
+    served = 0
+    totals = []
+    with router_process(values_of(cluster, workers=2), tmp_path) as process:
+        shown = Shown(process)
+        clients = [podroute.AsyncClient(process.address, options=OWN_CONNECTION) for _ in range(12)]
+
+        async def query_all() -> int:
+            answers = await asyncio.gather(
+                *(client.query(collection, VECTOR, limit=1) for client in clients for _ in range(5)),
+                return_exceptions=True,
+            )
+            return sum(not isinstance(answer, BaseException) for answer in answers)
+
+        async def total(expected: int) -> float:
+            found = (await shown.scrape()).total("podroute_calls_total", method="VectorService/Query", code="OK")
+            assert found >= expected
+            return found
+
+        await shown.until(lambda scrape: scrape.total("podroute_workers") == 2)
+        served += await query_all()
+        assert served == 60
+        totals.append(await total(served))
+        assert totals == [60]
+        first = await shown.until(lambda scrape: scrape.total("podroute_pool_size", path="direct") == 12)
+        assert first.total("podroute_worker_ends_total") == 0
+        assert first.total("podroute_map_revision") == (await clients[0].shard_map()).revision
+        pids = [pid for pid in process.running.family() if pid != process.pid]
+        assert first.of_each("process_resident_memory_bytes", "worker").keys() == {"supervisor", "1", "2"}
+        os.kill(min(pids), signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        while True:
+            served += await query_all()
+            totals.append(await total(served))
+            now = await shown.scrape()
+            if now.total("podroute_workers") == 2 and now.total("podroute_worker_ends_total") == 1:
+                break
+            assert time.monotonic() < deadline
+        for client in clients:
+            await client.wait_until_serving(10)
+        served += await query_all()
+        totals.append(await total(served))
+        assert totals == sorted(totals)
+        # What ended as the worker was killed may have been counted, its answer lost.
+        assert served <= totals[-1] <= served + 60
+        await shown.until(lambda scrape: scrape.total("podroute_pool_size", path="direct") == 12)
+        (folder,) = folders() - before
+        assert {file.stem.rpartition("_")[2] for file in folder.iterdir()} == {"1", "2"}
+        for client in clients:
+            await client.close()
+        assert process.running.end(signal.SIGTERM) == 0
+    assert folders() <= before
+
+
+async def test_the_files_of_a_supervisor_that_was_killed_go_with_its_workers(cluster: Cluster, tmp_path: Path) -> None:
+    before = folders()
+    with router_process(values_of(cluster, workers=2), tmp_path) as process:
+        shown = Shown(process)
+        await shown.until(lambda scrape: scrape.total("podroute_workers") == 2)
+        assert len(folders() - before) == 1
+        process.running.end(signal.SIGKILL)
+        deadline = time.monotonic() + 15
+        while folders() - before:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.1)
