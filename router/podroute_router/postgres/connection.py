@@ -7,7 +7,9 @@ import logging
 import math
 import os
 import select
+import socket
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import psycopg
@@ -51,7 +53,7 @@ class Connection(AsyncConnection[Row]):
     """When the server last answered, on the monotonic clock."""
     left_pid = 0
     """The server's process of a connection left in mid-statement."""
-    left_socket: int | None = None
+    left_socket: socket.socket | None = None
     """A second descriptor of the socket of a connection left in mid-statement: it ends when the server's side does."""
 
     async def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:  # noqa: ASYNC109
@@ -66,17 +68,20 @@ class Connection(AsyncConnection[Row]):
         """Closes the connection now, whatever it is doing, and asks the server to stop."""
         if self.pgconn.status == ConnStatus.OK:
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
-                self.left_socket, self.left_pid = os.dup(self.pgconn.socket), self.pgconn.backend_pid
+                self.left_socket, self.left_pid = _second(self.pgconn.socket), self.pgconn.backend_pid
                 task = asyncio.get_running_loop().create_task(_cancel(self.pgconn.cancel_conn()))
                 _cancels.add(task)
                 task.add_done_callback(_cancels.discard)
             self.pgconn.finish()
+            if self.left_socket is not None:
+                with suppress(OSError):  # the server can see that its client has gone, though a descriptor is open
+                    self.left_socket.shutdown(socket.SHUT_WR)
 
     def discard(self) -> None:
         """Abandons the connection, and does not care how the server's side ends."""
         self.abandon()
         if self.left_socket is not None:
-            os.close(self.left_socket)
+            self.left_socket.close()
             self.left_socket = None
 
     @property
@@ -87,6 +92,10 @@ class Connection(AsyncConnection[Row]):
         poller = select.poll()
         poller.register(self.pgconn.socket, select.POLLIN)
         return not poller.poll(0)
+
+
+def _second(descriptor: int) -> socket.socket:
+    return socket.socket(fileno=os.dup(descriptor))
 
 
 async def _cancel(request: PGcancelConn) -> None:

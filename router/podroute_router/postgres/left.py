@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -66,22 +66,22 @@ class LeftStatements:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _follow(self, socket: int, pid: int, on_end: Callable[[], None]) -> None:
+    async def _follow(self, left: socket.socket, pid: int, on_end: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
 
         def read() -> None:
             try:
-                open_still = bool(os.read(socket, 65536))
+                open_still = bool(left.recv(65536))
             except BlockingIOError:
                 open_still = True
             except OSError:
                 open_still = False
             if not open_still:
                 ended.set()
-                loop.remove_reader(socket)
+                loop.remove_reader(left)
 
-        loop.add_reader(socket, read)
+        loop.add_reader(left, read)
         try:
             async with asyncio.timeout(self._limit_s):
                 if await _within(SILENT_S, ended):
@@ -92,8 +92,8 @@ class LeftStatements:
         except TimeoutError:
             _log.debug("a server has not ended a left statement after %s s", self._limit_s)
         finally:
-            loop.remove_reader(socket)
-            os.close(socket)
+            loop.remove_reader(left)
+            left.close()
             on_end()
 
     async def _still_runs(self, pid: int) -> bool:
