@@ -154,6 +154,8 @@ class Timeouts(_Section):
     """A statement whose caller has gone ends on the server after this, should the cancel not reach it."""
     queue_s: Seconds = 0.25
     """While a call has waited longer than this for the router to begin it, further ones are refused."""
+    drain_s: Annotated[float, Field(ge=0)] = 0.0
+    """After SIGTERM calls are taken for this long yet, while health says NOT_SERVING."""
     shutdown_s: Seconds = 20.0
     """Calls in flight may take this long after SIGTERM."""
     probe_interval_s: Seconds = 1.0

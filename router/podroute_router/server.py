@@ -149,10 +149,16 @@ class Router:
         return f"{self._config.router.listen.rpartition(':')[0]}:{self.port}"
 
     async def stop(self, *, grace_s: float | None = None) -> None:
-        """Says NOT_SERVING, lets the calls in flight end within the grace, and lets go of everything."""
+        """Says NOT_SERVING, lets the calls in flight end within the grace, and lets go of everything.
+
+        Without a grace of its own it takes calls for `drain_s` before, and then waits for `shutdown_s`.
+        """
+        timeouts = self._config.timeouts
         self._is_serving = False
         await self._health.enter_graceful_shutdown()
-        await self._server.stop(self._config.timeouts.shutdown_s if grace_s is None else grace_s)
+        if grace_s is None:
+            await asyncio.sleep(timeouts.drain_s)  # whoever looks at health sends no more calls meanwhile
+        await self._server.stop(timeouts.shutdown_s if grace_s is None else grace_s)
         await self._prober.close()
         await self._following.close()
         await self._maps.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from podroute_router.backend import Backend, PreparedQuery, QueryPreparer
@@ -176,10 +176,6 @@ class CallsBounded(Wrapper):
         """See `backend.QueryPreparer`."""
         prepared = super().prepare_query(collection, query)
         return None if prepared is None else _BoundedQuery(prepared, self, collection.placement.pod)
-
-    def in_flight(self) -> Mapping[str, int]:
-        """How many calls each pod has."""
-        return self._in_flight
 
     def enter(self, pod: str) -> None:
         """A call of a pod begins; raises ResourceExhausted where there are too many."""

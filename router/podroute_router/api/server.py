@@ -86,7 +86,9 @@ def build_grpc_server(
     }
     server.add_generic_rpc_handlers(
         [
-            _handler(descriptor, servicer, config, calls, admission, partial(CallMeter, metrics, current_map=current_map))
+            _handler(
+                descriptor, servicer, config, calls, admission, partial(CallMeter, metrics, current_map=current_map)
+            )
             for descriptor, servicer in services.items()
         ]
     )

@@ -7,7 +7,6 @@ so that a dead database fails at once and serves again with the first call after
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager

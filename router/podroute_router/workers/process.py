@@ -15,7 +15,8 @@ from podroute_router.config import Config
 from podroute_router.workers import SERVING, WORKER, WorkerFailed
 
 END_MARGIN_S = 5.0
-"""Beyond `timeouts.shutdown_s`, after which calls are cancelled, a worker may take this long to let go of the rest."""
+"""Beyond `timeouts.drain_s` and `shutdown_s`, after which calls are cancelled, a worker may take this long to let go of
+the rest."""
 
 
 class WorkerProcess:
@@ -32,7 +33,7 @@ class WorkerProcess:
 
     def __init__(self, number: int, config: Config, environment: Mapping[str, str]) -> None:
         self.number = number
-        self._patience_s = config.timeouts.shutdown_s + END_MARGIN_S
+        self._patience_s = config.timeouts.drain_s + config.timeouts.shutdown_s + END_MARGIN_S
         self._heard = b""
         self._told = asyncio.Event()
         self._ended = asyncio.Event()

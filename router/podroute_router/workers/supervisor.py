@@ -154,9 +154,11 @@ class Supervisor:
     async def _drain(self) -> None:
         """Stops one after the other, so that the port is served until the last.
 
-        The next has its turn after its part of `shutdown_s` at the latest, or many workers would take many times that.
+        The next has its turn after `drain_s` and its part of `shutdown_s` at the latest, or many workers would take
+        many times that.
         """
-        turn_s = self._configs[0].timeouts.shutdown_s / len(self._configs)
+        timeouts = self._configs[0].timeouts
+        turn_s = timeouts.drain_s + timeouts.shutdown_s / len(self._configs)
         ends = {}
         for number, worker in self._workers.items():
             if worker.has_ended:
