@@ -147,7 +147,11 @@ class Router:
     def _build_server(self, *, share_port: bool) -> grpc.aio.Server:
         config = self._config
         wrapped = {
-            path: DeadlineKept(CallsBounded(LoginsAwaited(backend), limit=config.limits.calls_per_pod))
+            path: DeadlineKept(
+                CallsBounded(
+                    LoginsAwaited(backend) if path is AccessPath.FDW else backend, limit=config.limits.calls_per_pod
+                )
+            )
             for path, backend in self._backends.items()
         }
         engine = Engine(

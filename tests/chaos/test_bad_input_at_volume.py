@@ -125,10 +125,10 @@ async def test_whatever_is_sent_the_router_lives_and_tells_alike_on_both_paths(
 ) -> None:
     """Of each method's messages half are odd but whole, and half had their bytes changed.
 
-    Control: an oracle that is told of a fault finds it, below; a router that raises ValueError for a vector of four
-    components was found after 12 cases.
+    Controls: the oracle, below; a router that raises ValueError for vectors of another length gave 8 INTERNAL in the
+    quick run; one that loses the sign of -0 on its way over FDW made different records.
     """
-    total = int(scale.pick(500, 100_000))
+    total = int(scale.pick(300, 100_000))
     found = Found()
     kinds = [*[("read", (READ, READ))] * READERS, *(("write", pair) for pair in TWINS), ("control", (CONTROL, CONTROL))]
     fuzzers = [Fuzzer(target.caller, *kind, scale.seed + i) for i, kind in enumerate(kinds)]
@@ -163,7 +163,7 @@ async def test_hypothesis_finds_no_request_that_is_answered_wrongly(
 ) -> None:
     """The same draws, made by hypothesis, which shows the smallest case that fails. Control: as above."""
     loop = asyncio.get_running_loop()
-    examples = int(scale.pick(40, 2_000))
+    examples = int(scale.pick(25, 2_000))
 
     @seed(scale.seed)
     @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
