@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -44,6 +45,7 @@ class Found:
     """How calls ended, and what was wrong, with the cases that show it."""
 
     def __init__(self) -> None:
+        self.cases = 0
         self.codes: Counter[str] = Counter()
         self.complaints = 0
         self.shown: list[str] = []
@@ -113,6 +115,7 @@ class Fuzzer:
         for _ in range(count):
             case = self._cases.draw(METHODS_OF[self._kind], raw=self._random.random() < 0.5)
             answers = await self._caller.answers(case)
+            found.cases += 1
             found.codes.update(answer.code.name for answer in answers)
             if problems := complaints(case, answers):
                 is_repeatable = self._kind == "read" and found.complaints < MOST_SHOWN
@@ -137,7 +140,7 @@ async def test_whatever_is_sent_the_router_lives_and_tells_alike_on_both_paths(
     while done < total:
         size = min(total - done, ROUND)
         await asyncio.gather(
-            *(each.run(round(size * share), found) for each, share in zip(fuzzers, shares, strict=True))
+            *(each.run(math.ceil(size * share), found) for each, share in zip(fuzzers, shares, strict=True))
         )
         done += size
         await target.assert_well()
@@ -146,7 +149,7 @@ async def test_whatever_is_sent_the_router_lives_and_tells_alike_on_both_paths(
     report.add(
         Result(
             promise="Bad input crashes nothing, is never UNKNOWN or INTERNAL, leaks nothing; both paths tell the same",
-            load=f"{done:,} requests of every method, half of them with changed bytes, in {seconds:.0f} s",
+            load=f"{found.cases:,} requests of every method, half of them with changed bytes, in {seconds:.0f} s",
             faults="odd, mutated and random bytes",
             figure=f"{found.complaints} complaints, {found.codes['OK']:,} of {found.codes.total():,} answers OK",
             bound="0 complaints",
