@@ -21,7 +21,9 @@ from podroute_router.names import check_pod_name
 Positive = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
 
-_PASSWORD_IN_DSN = re.compile(r"(?:^|[\s?&])password\s*=|^postgres(?:ql)?://[^/@]*:[^/@]*@", re.IGNORECASE)
+_PASSWORD_IN_DSN = re.compile(
+    r"(?:^|[\s?&])(?:(?:ssl)?password|oauth_client_secret)\s*=|^postgres(?:ql)?://[^/@]*:[^/@]*@", re.IGNORECASE
+)
 
 
 class ConfigError(Exception):

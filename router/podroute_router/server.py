@@ -39,7 +39,7 @@ from podroute_router.following import Following
 from podroute_router.logins import LoginsAwaited
 from podroute_router.metrics.admin import AdminServer
 from podroute_router.metrics.definitions import Metrics
-from podroute_router.metrics.gauges import Gauges, Looks, PerPod
+from podroute_router.metrics.gauges import Gauges, Looks
 from podroute_router.plugins import load_backend_factories
 from podroute_router.postgres.pool import Pool
 from podroute_router.prober import Prober
@@ -87,8 +87,6 @@ class Router:
         probes = {path: backend for path, backend in self._backends.items() if isinstance(backend, PodProbe)}
         self.breakers = {(path, pod): Breaker() for path in probes for pod in config.pods}
         """Whether a pod is taken to be down, by access path and pod."""
-        self.failovers: Counter[str] = Counter()
-        """Calls of AUTO that did not reach their pod and went on to the next path, by pod."""
         self._prober = Prober(
             probes, self.breakers, interval_s=config.timeouts.probe_interval_s, on_change=self._on_pod_change
         )
@@ -111,7 +109,7 @@ class Router:
                 ).follow,
             }
         )
-        self._in_flight: dict[AccessPath, PerPod] = {}
+        self._in_flight: Counter[str] = Counter()
         self._server = self._build_server(share_port=share_port)
         self.port = 0
         """The port that is listened on; 0 before `start`."""
@@ -187,28 +185,12 @@ class Router:
 
     def _build_server(self, *, share_port: bool) -> grpc.aio.Server:
         config = self._config
-        in_flight: Counter[str] = Counter()
-        bounded = {
-            path: CallsBounded(LoginsAwaited(backend), limit=config.limits.calls_per_pod, in_flight=in_flight)
-            for path, backend in self._backends.items()
-        }
-        self._in_flight.update({path: backend.in_flight for path, backend in bounded.items()})
-        wrapped = {
-            path: FailFast(
-                DeadlineKept(backend),
-                path,
-                {pod: breaker for (of, pod), breaker in self.breakers.items() if of is path},
-                look=partial(self._prober.look, path),
-            )
-            for path, backend in bounded.items()
-        }
-        direct = {pod: self.breakers[AccessPath.DIRECT, pod] for pod in config.pods}
+        direct = self._breakers_of(AccessPath.DIRECT)
         engine = Engine(
             maps=self._maps,
-            backends=wrapped,
+            backends={path: self._wrapped(path, backend) for path, backend in self._backends.items()},
             is_on_primary=config.is_on_primary,
             is_reachable=lambda pod: pod not in direct or not direct[pod].is_open,
-            on_failover=self._count_failover,
         )
         return build_grpc_server(
             config,
@@ -220,12 +202,24 @@ class Router:
             current_map=lambda: self._maps.current,
         )
 
+    def _wrapped(self, path: AccessPath, backend: Backend) -> Backend:
+        """The backend with what every call of it meets, the outermost last."""
+        if path is AccessPath.FDW:
+            backend = LoginsAwaited(backend)
+        bounded = CallsBounded(backend, limit=self._config.limits.calls_per_pod, in_flight=self._in_flight)
+        return FailFast(
+            DeadlineKept(bounded), path, self._breakers_of(path), look=partial(self._prober.look, path)
+        )
+
+    def _breakers_of(self, path: AccessPath) -> dict[str, Breaker]:
+        return {pod: breaker for (of, pod), breaker in self.breakers.items() if of is path}
+
     def _looks(self) -> Looks:
         """Where the gauges look."""
         return Looks(
             pools={path: backend for path, backend in self._backends.items() if isinstance(backend, PoolHolder)},
-            in_flight=self._in_flight,
-            breakers={},
+            in_flight=lambda: self._in_flight,
+            breakers=lambda: {place: breaker.state for place, breaker in self.breakers.items()},
             pods_up=lambda: {pod: state is PodState.SERVING for pod, state in self._prober.states.items()},
             revision=lambda: self._maps.revision,
             age_s=lambda: self._maps.age_s,
@@ -236,9 +230,6 @@ class Router:
         missing = sorted(self._config.pods.keys() - shard_map.pods)
         if missing:
             await self._catalog.register_pods(missing, deadline)
-
-    def _count_failover(self, pod: str) -> None:
-        self.failovers[pod] += 1
 
     async def _on_pod_change(self, pod: str, state: PodState) -> None:
         serving = state is PodState.SERVING

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -44,6 +45,7 @@ class Found:
     """How calls ended, and what was wrong, with the cases that show it."""
 
     def __init__(self) -> None:
+        self.cases = 0
         self.codes: Counter[str] = Counter()
         self.complaints = 0
         self.shown: list[str] = []
@@ -113,6 +115,7 @@ class Fuzzer:
         for _ in range(count):
             case = self._cases.draw(METHODS_OF[self._kind], raw=self._random.random() < 0.5)
             answers = await self._caller.answers(case)
+            found.cases += 1
             found.codes.update(answer.code.name for answer in answers)
             if problems := complaints(case, answers):
                 is_repeatable = self._kind == "read" and found.complaints < MOST_SHOWN
@@ -125,10 +128,10 @@ async def test_whatever_is_sent_the_router_lives_and_tells_alike_on_both_paths(
 ) -> None:
     """Of each method's messages half are odd but whole, and half had their bytes changed.
 
-    Control: an oracle that is told of a fault finds it, below; a router that raises ValueError for a vector of four
-    components was found after 12 cases.
+    Controls: the oracle, below; a router that raises ValueError for vectors of another length gave 8 INTERNAL in the
+    quick run; one that loses the sign of -0 on its way over FDW made different records.
     """
-    total = int(scale.pick(500, 100_000))
+    total = int(scale.pick(300, 100_000))
     found = Found()
     kinds = [*[("read", (READ, READ))] * READERS, *(("write", pair) for pair in TWINS), ("control", (CONTROL, CONTROL))]
     fuzzers = [Fuzzer(target.caller, *kind, scale.seed + i) for i, kind in enumerate(kinds)]
@@ -137,7 +140,7 @@ async def test_whatever_is_sent_the_router_lives_and_tells_alike_on_both_paths(
     while done < total:
         size = min(total - done, ROUND)
         await asyncio.gather(
-            *(each.run(round(size * share), found) for each, share in zip(fuzzers, shares, strict=True))
+            *(each.run(math.ceil(size * share), found) for each, share in zip(fuzzers, shares, strict=True))
         )
         done += size
         await target.assert_well()
@@ -146,7 +149,7 @@ async def test_whatever_is_sent_the_router_lives_and_tells_alike_on_both_paths(
     report.add(
         Result(
             promise="Bad input crashes nothing, is never UNKNOWN or INTERNAL, leaks nothing; both paths tell the same",
-            load=f"{done:,} requests of every method, half of them with changed bytes, in {seconds:.0f} s",
+            load=f"{found.cases:,} requests of every method, half of them with changed bytes, in {seconds:.0f} s",
             faults="odd, mutated and random bytes",
             figure=f"{found.complaints} complaints, {found.codes['OK']:,} of {found.codes.total():,} answers OK",
             bound="0 complaints",
@@ -163,7 +166,7 @@ async def test_hypothesis_finds_no_request_that_is_answered_wrongly(
 ) -> None:
     """The same draws, made by hypothesis, which shows the smallest case that fails. Control: as above."""
     loop = asyncio.get_running_loop()
-    examples = int(scale.pick(40, 2_000))
+    examples = int(scale.pick(25, 2_000))
 
     @seed(scale.seed)
     @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))

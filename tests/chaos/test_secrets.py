@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,10 @@ async def use(router: RouterProcess, cluster: Cluster) -> None:
         await client.delete_collection(NAME)
 
 
+def open_files(pids: Iterable[int]) -> list[str]:
+    return [str(each.readlink()) for pid in pids for each in Path(f"/proc/{pid}/fd").iterdir()]
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_no_secret_is_told_at_level_debug_nor_shown_by_processes(
     cluster: Cluster, secret_scan: SecretScan, tmp_path: Path, workers: int
@@ -59,6 +64,7 @@ async def test_no_secret_is_told_at_level_debug_nor_shown_by_processes(
         family = router.running.family()
         assert len(family) == (1 if workers == 1 else 1 + workers)
         secret_scan.look_at_processes(family)
+        assert not [name for name in open_files(family) if "memfd" in name], "what the supervisor handed over"
         router.running.end(signal.SIGTERM)
         assert "debug" in router.running.err
     secret_scan.look_through(cluster)

@@ -80,6 +80,8 @@ def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
         (f'[primary]\n{PRIMARY}\npassword = "x"', "primary.password: a secret does not belong in the file"),
         ('[primary]\ndsn = "host=x password=y"', "primary.dsn: holds a password"),
         ('[primary]\ndsn = "postgresql://u:p@x/y"', "primary.dsn: holds a password"),
+        ('[primary]\ndsn = "host=x sslkey=k sslpassword=y"', "primary.dsn: holds a password"),
+        ('[primary]\ndsn = "host=x oauth_client_secret = y"', "primary.dsn: holds a password"),
         (f'[primary]\n{PRIMARY}\n[pods.a]\nprimary_dsn = "postgresql://x/y?password=z"', "pods.a.primary_dsn: holds a"),
         (f"[primary]\n{PRIMARY}\n[pods.a]", "pods.a: dsn is missing"),
         (f'[primary]\n{PRIMARY}\n[pods.A-b]\ndsn = "host=x"', "pods.A-b: must be 1 to 32"),

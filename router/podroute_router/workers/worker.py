@@ -33,6 +33,7 @@ def main(number: int, parent: int, status: int) -> int:
     end_with(parent)
     os.set_inheritable(status, False)
     config: Config = pickle.load(sys.stdin.buffer)  # noqa: S301  (the supervisor wrote it)
+    _close_stdin()
     configure_logs(config.router.log_level, config.router.log_format, facts={"worker": number})
     try:
         with starting(), counting_as(number, parent):
@@ -41,6 +42,13 @@ def main(number: int, parent: int, status: int) -> int:
         _tell(status, error.message)
         return CANNOT_START
     return 0
+
+
+def _close_stdin() -> None:
+    """What has secrets is not to be found below /proc for as long as the worker runs; descriptor 0 stays taken."""
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, sys.stdin.fileno())
+    os.close(nothing)
 
 
 def end_with(parent: int) -> None:
