@@ -86,8 +86,6 @@ class Engine:
         backends: the backend of each access path.
         is_on_primary: whether a pod is the primary database itself.
         is_reachable: whether a pod answers directly, as far as is known.
-        on_failover: called with a pod's name when a call of AUTO did not reach it and goes on to the next path. While
-            the pod is known not to answer, calls take that path at once, and this is not called.
     """
 
     def __init__(
@@ -97,13 +95,11 @@ class Engine:
         backends: Backends,
         is_on_primary: Callable[[str], bool],
         is_reachable: Callable[[str], bool] = lambda _: True,
-        on_failover: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._maps = maps
         self._backends = backends
         self._is_on_primary = is_on_primary
         self._is_reachable = is_reachable
-        self._on_failover = on_failover
 
     async def upsert(
         self,
@@ -253,7 +249,6 @@ class Engine:
         for candidate in others:
             with suppress(Unreachable):
                 return await call(self._backend(candidate)), self._route(collection, shard_map, candidate)
-            self._on_failover(collection.placement.pod)
         return await call(self._backend(last)), self._route(collection, shard_map, last)
 
     def _paths(self, pod: str) -> tuple[AccessPath, ...]:

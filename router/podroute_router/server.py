@@ -207,9 +207,7 @@ class Router:
         if path is AccessPath.FDW:
             backend = LoginsAwaited(backend)
         bounded = CallsBounded(backend, limit=self._config.limits.calls_per_pod, in_flight=self._in_flight)
-        return FailFast(
-            DeadlineKept(bounded), path, self._breakers_of(path), look=partial(self._prober.look, path)
-        )
+        return FailFast(DeadlineKept(bounded), path, self._breakers_of(path), look=partial(self._prober.look, path))
 
     def _breakers_of(self, path: AccessPath) -> dict[str, Breaker]:
         return {pod: breaker for (of, pod), breaker in self.breakers.items() if of is path}

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 import pytest
 from podroute.v1 import collection_service_pb2, route_pb2, vector_service_pb2
 from podroute_router.api.call_log import CallLog
+from podroute_router.breaker import BreakerState
 from podroute_router.config import ConfigError
 from podroute_router.domain import AccessPath, Collection, Metric, Placement
 from podroute_router.errors import NotFound, Unavailable
@@ -160,8 +161,11 @@ def test_the_gauges_are_as_things_stand() -> None:
     metrics = Metrics()
     looks = Looks(
         pools={AccessPath.FDW: Held()},
-        in_flight={AccessPath.DIRECT: lambda: {"one": 7}},
-        breakers={AccessPath.DIRECT: lambda: {"one": 2, "two": 0}},
+        in_flight=lambda: {"one": 7},
+        breakers=lambda: {
+            (AccessPath.DIRECT, "one"): BreakerState.OPEN,
+            (AccessPath.DIRECT, "two"): BreakerState.CLOSED,
+        },
         pods_up=lambda: {"one": True, "two": False},
         revision=lambda: 17,
         age_s=lambda: None,
@@ -171,7 +175,7 @@ def test_the_gauges_are_as_things_stand() -> None:
     fdw = {"pod": "one", "path": "fdw"}
     names = ("pool_size", "pool_in_use", "pool_idle", "pool_waiting", "lanes", "lanes_size", "lane_depth")
     assert [found.total(f"podroute_{name}", **fdw) for name in names] == [4, 3, 1, 2, 1, 4, 5]
-    assert found.total("podroute_calls_in_flight", pod="one", path="direct") == 7
+    assert found.total("podroute_calls_in_flight", pod="one") == 7
     assert found.of_each("podroute_breaker_state", "pod") == {"one": 2, "two": 0}
     assert found.of_each("podroute_pod_up", "pod") == {"one": 1, "two": 0}
     assert found.total("podroute_map_revision") == 17

@@ -84,11 +84,10 @@ def build_grpc_server(
         _service(collection_service_pb2, "CollectionService"): CollectionService(collections),
         _service(shard_map_service_pb2, "ShardMapService"): ShardMapService(collections, engine, config.limits),
     }
+    meter_of = partial(CallMeter, metrics, current_map=current_map)
     server.add_generic_rpc_handlers(
         [
-            _handler(
-                descriptor, servicer, config, calls, admission, partial(CallMeter, metrics, current_map=current_map)
-            )
+            _handler(descriptor, servicer, config, calls=calls, admission=admission, meter_of=meter_of)
             for descriptor, servicer in services.items()
         ]
     )
@@ -136,6 +135,7 @@ def _handler(
     descriptor: ServiceDescriptor,
     servicer: object,
     config: Config,
+    *,
     calls: CallsInFlight,
     admission: Admission,
     meter_of: Callable[[str], CallMeter],

@@ -55,7 +55,7 @@ class Metrics:
             "cause",
         )
         self.failovers = self._counter("podroute_failovers", "AUTO calls that were answered over FDW.", "pod")
-        self.calls_in_flight = self._gauge("podroute_calls_in_flight", "Calls that a backend serves now.", *_ON_A_POD)
+        self.calls_in_flight = self._gauge("podroute_calls_in_flight", "Calls that backends serve now.", "pod")
         self.pool_size = self._gauge("podroute_pool_size", "Connections for one call at a time.", *_ON_A_POD)
         self.pool_in_use = self._gauge(
             "podroute_pool_in_use", "Of them, those that are taken, or that a server has yet to end.", *_ON_A_POD

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from podroute_router.backend import PoolHolder
+from podroute_router.breaker import BreakerState
 from podroute_router.domain import AccessPath
 from podroute_router.metrics.definitions import Metrics
 
 INTERVAL_S: Final = 1.0
 """Between two looks."""
+
+_LEVELS: Final = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}
 
 _log = logging.getLogger(__name__)
 
@@ -28,16 +31,16 @@ class Looks:
 
     Args:
         pools: the backends that tell of their connections.
-        in_flight: calls in flight, for each path.
+        in_flight: calls in flight of each pod.
         pods_up: whether each pod answered its last probe.
-        breakers: states of the breakers, for each path: 0 closed, 1 half-open, 2 open.
+        breakers: the state of each path and pod.
         revision: of the shard map.
         age_s: seconds since the catalog confirmed the map; None where it never did.
     """
 
     pools: Mapping[AccessPath, PoolHolder]
-    in_flight: Mapping[AccessPath, PerPod]
-    breakers: Mapping[AccessPath, PerPod]
+    in_flight: PerPod
+    breakers: Callable[[], Mapping[tuple[AccessPath, str], BreakerState]]
     pods_up: PerPod
     revision: Callable[[], int]
     age_s: Callable[[], float | None]
@@ -69,10 +72,10 @@ class Gauges:
         metrics.map_age_seconds.set(math.inf if age_s is None else age_s)
         for pod, is_up in looks.pods_up().items():
             metrics.pod_up.labels(pod).set(is_up)
-        for gauge, numbers in ((metrics.calls_in_flight, looks.in_flight), (metrics.breaker_state, looks.breakers)):
-            for path, of_pods in numbers.items():
-                for pod, number in of_pods().items():
-                    gauge.labels(pod, path.value).set(number)
+        for pod, count in looks.in_flight().items():
+            metrics.calls_in_flight.labels(pod).set(count)
+        for (path, pod), state in looks.breakers().items():
+            metrics.breaker_state.labels(pod, path.value).set(_LEVELS[state])
         for path, holder in looks.pools.items():
             for pool in holder.pools():
                 place = pool.pod, path.value
