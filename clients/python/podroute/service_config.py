@@ -68,7 +68,7 @@ CHANNEL_OPTIONS: Final[dict[str, str | int]] = {
     # A router that was restarted is found again soon, before retries end; gRPC would wait up to two minutes.
     "grpc.initial_reconnect_backoff_ms": 200,
     "grpc.max_reconnect_backoff_ms": 500,
-    "grpc.min_reconnect_backoff_ms": 2_000,  # what gRPC calls so is the bound on one attempt: else 20 s into a dead line
+    "grpc.min_reconnect_backoff_ms": 2_000,  # so gRPC calls the bound on one attempt: else 20 s into a dead line
     # Routers are near: calls do not go through a web proxy that the environment names.
     "grpc.enable_http_proxy": 0,
 }
