@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ DEADLINE_S = 1.0
 """The router's default; calls with a deadline of their own have the same."""
 
 RECORDS = 50
+WARM_ROUNDS = 4
+WARM_S = 20.0
+"""Long enough for whatever a fault before has left."""
 
 _numbers = itertools.count(1)
 
@@ -62,10 +66,15 @@ class Lines:
     async def warm(self, path: int, *, retries: bool = False) -> None:
         """Has the router open as many connections as it may: short queries' and the others."""
         caller = self.caller(path, retries=retries)
-        for _ in range(4):
+        rounds, began = 0, time.monotonic()
+        while rounds < WARM_ROUNDS:
             kinds = ["query"] * 8 + ["upsert", "fetch", "scan", "count", "query"]
             ended = await asyncio.gather(*(made(caller, kind, 10) for kind in kinds))
-            assert {each.code for each in ended} == {"OK"}, ended
+            if all(each.is_ok for each in ended):
+                rounds += 1
+                continue
+            assert time.monotonic() - began < WARM_S, ended
+            await asyncio.sleep(0.1)
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from podroute_router.embedded import Cluster
 from podroute_router.embedded.server import Server
 
 from .conftest import AUTO, CALLS_PER_POD, DEADLINE_S, DIRECT, FDW, GRACE_S, WORST_S, Bench, Outcome
+from .report import Report, Result
 
 PATHS = {"direct": DIRECT, "fdw": FDW}
 OK = grpc.StatusCode.OK
@@ -42,6 +43,20 @@ async def until_ok(bench: Bench, pod: str, path: int) -> float:
     pytest.fail(f"{pod} did not come back")
 
 
+def add_in_time(report: Report, what: str, outcomes: Sequence[Outcome]) -> None:
+    late_s = max(outcome.late_s for outcome in outcomes)
+    report.add(
+        Result(
+            promise=f"Deadlines are kept: {what}",
+            load=f"{len(outcomes)} queries and upserts, {DEADLINE_S} s each",
+            faults="SIGSTOP. Control: a router that does not keep them",
+            figure=f"{late_s * 1000:.0f} ms late",
+            bound=f"{GRACE_S * 1000:.0f} ms",
+            held=late_s <= GRACE_S,
+        )
+    )
+
+
 def assert_in_time(outcomes: Sequence[Outcome]) -> None:
     assert statistics.median(outcome.late_s for outcome in outcomes) <= GRACE_S
     assert max(outcome.seconds for outcome in outcomes) <= DEADLINE_S + WORST_S
@@ -52,21 +67,25 @@ def path(request: pytest.FixtureRequest) -> int:
     return PATHS[request.param]
 
 
-async def test_the_deadline_is_kept_with_the_pod_frozen(bench: Bench, cluster: Cluster, path: int) -> None:
+async def test_the_deadline_is_kept_with_the_pod_frozen(
+    bench: Bench, cluster: Cluster, report: Report, path: int
+) -> None:
     await bench.warm("alpha", path)
     with frozen(cluster.pods["alpha"]):
         outcomes = [await bench.query("alpha", path), await bench.upsert("alpha", "late", path)]
         outcomes += await asyncio.gather(*(bench.query("alpha", path) for _ in range(10)))
+        add_in_time(report, f"pod frozen, short, {'FDW' if path == FDW else 'DIRECT'}", outcomes)
         assert outcomes[0].code is grpc.StatusCode.DEADLINE_EXCEEDED
         assert {outcome.code for outcome in outcomes} <= set(FAILED)
         assert_in_time(outcomes)
     assert await until_ok(bench, "alpha", path) < RECOVERY_S
 
 
-async def test_the_deadline_is_kept_with_the_primary_frozen(bench: Bench, cluster: Cluster) -> None:
+async def test_the_deadline_is_kept_with_the_primary_frozen(bench: Bench, cluster: Cluster, report: Report) -> None:
     await bench.warm("alpha", FDW)
     with frozen(cluster.primary):
         outcomes = [await bench.query("alpha", FDW) for _ in range(2)]
+        add_in_time(report, "primary frozen, short, FDW", outcomes)
         assert outcomes[0].code is grpc.StatusCode.DEADLINE_EXCEEDED
         assert {outcome.code for outcome in outcomes} <= set(FAILED)
         assert_in_time(outcomes)

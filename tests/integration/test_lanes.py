@@ -174,9 +174,9 @@ async def test_a_read_whose_connection_is_closed_can_be_sent_again(cluster: Clus
     async with lanes(cluster, size=1) as opened:
         _, pid = await read(opened, NUMBER, 0)
         slow = "select $1::int4, pg_backend_pid() from pg_sleep(0.15)"
-        calls = [asyncio.create_task(read(opened, slow if i == 0 else NUMBER, i)) for i in range(10)]
-        await asyncio.sleep(0.05)
         with psycopg.connect(cluster.pods["beta"].admin_conninfo(), autocommit=True) as admin:
+            calls = [asyncio.create_task(read(opened, slow if i == 0 else NUMBER, i)) for i in range(10)]
+            await asyncio.sleep(0.05)
             admin.execute("select pg_terminate_backend(%s, 2000)", (pid,))
         answers = await asyncio.gather(*calls)
         assert [value for value, _ in answers] == list(range(10))

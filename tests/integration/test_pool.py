@@ -11,10 +11,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from chaos.proxy import proxy_to
 from podroute_router.config import Database
 from podroute_router.domain import Deadline
 from podroute_router.embedded import Cluster
 from podroute_router.errors import DeadlineExceeded, Unavailable, Unreachable
+from podroute_router.postgres import doubt
 from podroute_router.postgres.connection import host_count
 from podroute_router.postgres.pool import Pool
 from podroute_router.wrappers import within
@@ -218,8 +220,9 @@ async def test_a_call_that_is_cancelled_ends_the_statement_on_the_server(cluster
 
 @pytest.mark.parametrize(("linger_s", "freed"), [(10.0, False), (0.2, True)])
 async def test_a_left_connection_keeps_its_place_until_the_server_ended_it(
-    cluster: Cluster, linger_s: float, freed: bool
+    cluster: Cluster, linger_s: float, freed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(doubt, "TRUSTED_S", 60.0)  # else it is asked first where freezing takes long
     async with pool(cluster, size=1, linger_s=linger_s) as opened:
 
         async def call() -> None:
@@ -237,6 +240,51 @@ async def test_a_left_connection_keeps_its_place_until_the_server_ended_it(
         finally:
             cluster.pods["beta"].thaw()
         await within(Deadline.after(2), call())
+
+
+async def test_an_idle_connection_on_a_dead_line_is_asked_and_takes_the_others_with_it(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Control: without the question each of the three costs a call its deadline."""
+    with proxy_to(cluster.pods["beta"].port) as line:
+        async with pool(cluster, size=3, port=line.port) as opened:
+
+            async def call() -> int:
+                async with opened.connection(Deadline.after(5)) as connection:
+                    await connection.execute("select pg_sleep(0.1)")
+                    return connection.info.backend_pid
+
+            before = {*await asyncio.gather(call(), call(), call())}
+            line.forget()
+            monkeypatch.setattr(doubt, "TRUSTED_S", 0.0)  # as if they had been idle for long
+            assert await within(Deadline.after(4), call()) not in before
+            assert await within(Deadline.after(4), call()) not in before
+
+
+async def test_a_place_is_given_on_where_the_end_of_its_session_cannot_be_heard(cluster: Cluster) -> None:
+    """A line that swallows everything: the server is asked over another one. Control: it is kept for `linger_s`."""
+    with proxy_to(cluster.pods["beta"].port) as line:
+        async with pool(cluster, size=1, linger_s=60.0, port=line.port) as opened:
+            pid = await backend_pid(opened)
+
+            async def call() -> None:
+                async with opened.connection(Deadline.after(10)) as connection:
+                    await connection.execute("select pg_sleep(0.1)")
+
+            line.forget()
+            with pytest.raises(DeadlineExceeded):
+                await within(Deadline.after(0.3), call())
+            await within(Deadline.after(10), call())
+            for _ in range(100):
+                if not await asyncio.to_thread(has_session, cluster, pid):
+                    return
+                await asyncio.sleep(0.02)
+            pytest.fail("the session that was never told goes on")
+
+
+def has_session(cluster: Cluster, pid: int) -> bool:
+    with psycopg.connect(cluster.pods["beta"].admin_conninfo()) as admin:
+        return admin.execute("select from pg_stat_activity where pid = %s", (pid,)).fetchone() is not None
 
 
 async def call_with(opened: Pool, seconds: float) -> None:

@@ -66,9 +66,10 @@ CHANNEL_OPTIONS: Final[dict[str, str | int]] = {
     "grpc.keepalive_permit_without_calls": 0,
     # While a call waits for a slow pod no data flows; pings must go on all the same.
     "grpc.http2.max_pings_without_data": 0,
-    # A router that was restarted is found again before the next one is stopped; gRPC would wait up to two minutes.
+    # A router that was restarted is found again soon, before retries end; gRPC would wait up to two minutes.
     "grpc.initial_reconnect_backoff_ms": 200,
     "grpc.max_reconnect_backoff_ms": 500,
+    "grpc.min_reconnect_backoff_ms": 2_000,  # so gRPC calls the bound on one attempt: else 20 s into a dead line
     # Routers are near: calls do not go through a web proxy that the environment names.
     "grpc.enable_http_proxy": 0,
 }

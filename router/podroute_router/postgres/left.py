@@ -53,12 +53,19 @@ class LeftStatements:
 
     def follow(self, connection: Connection, on_end: Callable[[], None]) -> None:
         """Calls `on_end` when the server has ended the statement that was left, or when that has taken too long."""
-        if connection.left_socket is None:
+        left = connection.left_socket
+        if left is None:
             on_end()
             return
-        task = asyncio.create_task(self._follow(connection.left_socket, connection.left_pid, on_end))
+
+        def end(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            left.close()
+            on_end()
+
+        task = asyncio.create_task(self._follow(left, connection.left_pid))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(end)  # a task that is cancelled before it began has no `finally`
 
     async def close(self) -> None:
         """Follows none of them any more."""
@@ -66,7 +73,7 @@ class LeftStatements:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _follow(self, left: socket.socket, pid: int, on_end: Callable[[], None]) -> None:
+    async def _follow(self, left: socket.socket, pid: int) -> None:
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
 
@@ -93,8 +100,6 @@ class LeftStatements:
             _log.debug("a server has not ended a left statement after %s s", self._limit_s)
         finally:
             loop.remove_reader(left)
-            left.close()
-            on_end()
 
     async def _still_runs(self, pid: int) -> bool:
         """Asks over another connection: the end of a session is not heard on a dead line."""
