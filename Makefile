@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STUBS := clients/python/podroute/v1
 
-.PHONY: demo test chaos check bench bench-smoke up proto lock format clean
+.PHONY: demo test chaos soak check bench bench-smoke up proto lock format clean
 .DEFAULT_GOAL := demo
 
 .venv/.installed: requirements/dev.txt pyproject.toml
@@ -21,6 +21,9 @@ test: .venv/.installed .venv-vecs/.installed  ## the whole test suite; some test
 
 chaos: .venv/.installed  ## promises against real faults, some 20 minutes; CHAOS='--chaos-minutes 30' goes on for longer
 	$(BIN)/python -m pytest tests/chaos --chaos full --timeout 7200 --chaos-publish $(CHAOS)
+
+soak: .venv/.installed  ## two minutes of mixed load: what a router holds does not grow
+	$(BIN)/python -m pytest tests/chaos/test_soak.py --chaos full --chaos-minutes 2 --timeout 600
 
 check: .venv/.installed  ## style, types, layers, contract, stubs
 	$(BIN)/ruff check .

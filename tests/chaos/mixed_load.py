@@ -77,12 +77,6 @@ class Caller:
         self._random = drawn
         self._ended = ended
 
-    async def run(self, pause_s: float) -> None:
-        """Goes on until it is cancelled."""
-        while True:
-            await self.one()
-            await asyncio.sleep(pause_s)
-
     async def one(self) -> None:
         """A call."""
         name, path = self._random.choice(self._collections), self._random.choice(PATHS)

@@ -31,7 +31,7 @@ from .scale import Scale
 CALLERS = 8
 SETTLED_S = 0.4
 """Under load between two restarts."""
-LEAST_CLIENTS, MOST_CLIENTS = 8, 40
+LEAST_CLIENTS, MOST_CLIENTS = 6, 40
 """Of two workers; as many as it takes until both have some."""
 NO_RETRIES = [("grpc.enable_retries", 0)]
 
@@ -241,6 +241,7 @@ async def test_a_killed_worker_takes_only_its_own_calls_with_it(
     values["router"] |= {"workers": 2, "log_level": "debug", "log_format": "json"}
     own = [("grpc.use_local_subchannel_pool", 1), *NO_RETRIES]
     with router_process(values, tmp_path) as router:
+        router.running.wait_for(r"serving on \S+ (with 2 workers)", on_stderr=True)  # the first says so alone before
         killed = router.running.family()[1]
         async with AsyncExitStack() as stack:
             ended = {}

@@ -619,11 +619,11 @@ async def test_a_large_upsert_is_made_again_as_well(client: Either, router: Rout
     assert sizes[0] == sizes[1] > 8_000_000
 
 
-async def test_four_attempts_are_all(client: Either, router: Router) -> None:
-    router.failures = [UNAVAILABLE] * 5
+async def test_five_attempts_are_all(client: Either, router: Router) -> None:
+    router.failures = [UNAVAILABLE] * 6
     with pytest.raises(podroute.Unavailable) as failed:
         await client.ask("count", "docs")
-    assert len(router.requests) == 4
+    assert len(router.requests) == 5
     assert failed.value.reason == "POD_DOWN"
 
 
