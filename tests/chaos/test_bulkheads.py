@@ -21,10 +21,8 @@ from .scale import Scale
 
 OK, DEADLINE_EXCEEDED = grpc.StatusCode.OK, grpc.StatusCode.DEADLINE_EXCEEDED
 PATHS = {"direct": DIRECT, "fdw": FDW}
-RATE = 200
-"""Calls a second on each pod."""
-DEADLINE_S, BUDGET = 2.0, 300
-"""The frozen pod's calls use the budget up: RATE * DEADLINE_S would be in flight."""
+DEADLINE_S, BUDGET_S = 5.0, 1.2
+"""The frozen pod's calls use the budget up: it is of so many seconds' calls, and each waits for its deadline."""
 P99_RATIO = 1.2
 CALLS, CONNECTIONS, FDW_CONNECTIONS = 12, 6, 4
 LOOKS = 1
@@ -47,20 +45,23 @@ async def test_a_frozen_pod_takes_nothing_from_the_other(
     for name in ("direct", "fdw") if scale.full else ("direct",):
         folder = tmp_path / name
         folder.mkdir()
-        await freeze_one_of_two(cluster, report, folder, name=name, seconds=scale.pick(2, 20))
+        await freeze_one_of_two(cluster, report, scale, folder, name=name)
 
 
-async def freeze_one_of_two(cluster: Cluster, report: Report, tmp_path: Path, *, name: str, seconds: float) -> None:
-    path = PATHS[name]
-    values = router_values(cluster) | {"timeouts": {"default_s": DEADLINE_S}, "limits": {"calls_per_pod": BUDGET}}
+async def freeze_one_of_two(cluster: Cluster, report: Report, scale: Scale, tmp_path: Path, *, name: str) -> None:
+    path, rate, seconds = PATHS[name], scale.pick(50, 200), scale.pick(2, 20)
+    values = router_values(cluster) | {
+        "timeouts": {"default_s": DEADLINE_S},
+        "limits": {"calls_per_pod": int(BUDGET_S * rate)},
+    }
     async with bench_of(values, tmp_path) as bench:
         for pod in ("alpha", "beta"):
             await until_served(bench, pod, path)
 
         async def both() -> tuple[list[Outcome], list[Outcome]]:
             alpha, beta = await asyncio.gather(
-                paced(lambda _: bench.query("alpha", path), rate=RATE, seconds=seconds),
-                paced(lambda _: bench.query("beta", path), rate=RATE, seconds=seconds),
+                paced(lambda _: bench.query("alpha", path), rate=rate, seconds=seconds),
+                paced(lambda _: bench.query("beta", path), rate=rate, seconds=seconds),
             )
             return [each.outcome for each in alpha], [each.outcome for each in beta]
 
@@ -76,7 +77,7 @@ async def freeze_one_of_two(cluster: Cluster, report: Report, tmp_path: Path, *,
     report.add(
         Result(
             promise=f"A frozen pod takes nothing from the other ({name.upper()})",
-            load=f"{RATE} queries/s on each of two pods, open loop, {seconds:g} s before and {seconds:g} s frozen",
+            load=f"{rate:g} queries/s on each of two pods, open loop, {seconds:g} s before and {seconds:g} s frozen",
             faults="one pod frozen; control: all of its own calls fail",
             figure=f"{failed} of {len(beside)} failed, p99 {p99_ms:.1f} ms, before {baseline_ms:.1f} ms "
             f"({p99_ms / baseline_ms:.2f} x)",
