@@ -122,7 +122,10 @@ async def test_calls_on_both_paths_share_one_budget(cluster: Cluster, report: Re
 async def test_connections_keep_to_one_budget_over_paths_and_workers(
     cluster: Cluster, report: Report, scale: Scale, tmp_path: Path
 ) -> None:
-    """The hidden ones of postgres_fdw are counted on the pod. The control: a router of twice the budget goes beyond."""
+    """The hidden ones of postgres_fdw are counted on the pod.
+
+    The control, in a full run: a router of twice the budget goes beyond.
+    """
     for workers in (1, 2) if scale.full else (2,):
         folder = tmp_path / f"workers_{workers}"
         folder.mkdir()
@@ -131,22 +134,22 @@ async def test_connections_keep_to_one_budget_over_paths_and_workers(
 
 async def count_connections(cluster: Cluster, report: Report, scale: Scale, tmp_path: Path, *, workers: int) -> None:
     most = await most_connections(cluster, tmp_path, scale, workers=workers, times=1)
-    control = await most_connections(cluster, tmp_path, scale, workers=workers, times=2)
+    control = await most_connections(cluster, tmp_path, scale, workers=workers, times=2) if scale.full else None
     bounds = {"podroute": CONNECTIONS + LOOKS * workers, "postgres_fdw": FDW_CONNECTIONS}
     report.add(
         Result(
             promise=f"A pod's connections keep to one budget over both paths ({workers} workers)",
             load="queries and upserts on both paths, more at a time than there are connections",
-            faults="a locked table, now and then; control: a router of twice the budget has "
-            f"{control['podroute']} and {control['postgres_fdw']}",
+            faults="a locked table, now and then"
+            + (f"; control: a router of twice the budget has {sum(control.values())}" if control else ""),
             figure=f"{most['podroute']} and {most['postgres_fdw']} (FDW)",
             bound=f"{bounds['podroute']} and {bounds['postgres_fdw']}",
             held=all(most[program] <= bound for program, bound in bounds.items()),
         )
     )
     assert all(0 < most[program] <= bound for program, bound in bounds.items())
-    assert control["podroute"] > bounds["podroute"]
-    assert control["postgres_fdw"] > bounds["postgres_fdw"]
+    if control is not None:
+        assert all(control[program] > bound for program, bound in bounds.items())
 
 
 async def most_connections(cluster: Cluster, folder: Path, scale: Scale, *, workers: int, times: int) -> Counter[str]:
