@@ -21,6 +21,9 @@ from podroute_router.wrappers import within
 PROBE_S = 1.0
 """How long a pod has to answer."""
 
+LATE_S = 0.1
+"""Where a probe ends so long after its time, it was the router that did not move: the answer may lie unread."""
+
 _log = logging.getLogger(__name__)
 
 Listener = Callable[[str, PodState], Awaitable[None]]
@@ -98,7 +101,10 @@ class Prober:
         try:
             await within(deadline, self._probes[path].probe(pod, deadline))
         except Exception as error:  # noqa: BLE001  (this task must outlive any fault)
-            breaker.probe_failed(error.reason if isinstance(error, PodrouteError) else "INTERNAL", time.monotonic())
+            now = time.monotonic()
+            if now - deadline.at > LATE_S:
+                return False
+            breaker.probe_failed(error.reason if isinstance(error, PodrouteError) else "INTERNAL", now)
             if breaker.is_open and place not in self._told:
                 self._told.add(place)
                 trace = None if isinstance(error, PodrouteError) else error

@@ -26,8 +26,10 @@ OK, UNAVAILABLE = grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE
 DEADLINE_S = 0.6
 PAUSE_S = 0.02
 FAST_MS = 50.0
-KNOWN_S = 10.0
+KNOWN_S = 30.0
 """Within which it has to be known on any machine; about 3 s where nothing is sent back, at once where it is refused."""
+PATIENCE_S = 10.0
+"""Deadline of calls that are to be served, however busy the machine."""
 RECOVERY_S, LONGEST_RECOVERY_S = 2.0, 6.0
 CONNECTIONS_A_SECOND = 2.0
 """One each half second."""
@@ -89,7 +91,7 @@ async def bench(cluster: Cluster, relay: Relay, tmp_path_factory: pytest.TempPat
 class Outage(NamedTuple):
     """What an outage was like.
 
-    connections: a second, that the router made to the pod in the second half of it.
+    connections: a second, that the router made to the pod since it was known to be away.
     recovery_s: from the pod's first connection until all callers are served.
     """
 
@@ -99,7 +101,7 @@ class Outage(NamedTuple):
 
 
 async def through_an_outage(bench: Bench, relay: Relay, pod: Server, *, fault: str, seconds: float) -> Outage:
-    """Calls on each path while the pod is away for so long."""
+    """Calls on each path until it is known that the pod is away, and for so long after that."""
     begin, end = (pod.kill, pod.start) if fault == "killed" else (pod.freeze, pod.thaw)
     stop = asyncio.Event()
     callers = [Caller(bench, path) for path in (DIRECT, FDW, AUTO)]
@@ -107,9 +109,11 @@ async def through_an_outage(bench: Bench, relay: Relay, pod: Server, *, fault: s
     await asyncio.to_thread(begin)
     try:
         calls = [asyncio.create_task(caller.call_until(stop)) for caller in callers]
-        await asyncio.sleep(seconds / 2)
+        async with asyncio.timeout(KNOWN_S):
+            while not all(caller.fast for caller in callers):
+                await asyncio.sleep(PAUSE_S)
         since, before = time.perf_counter(), relay.accepted
-        await asyncio.sleep(seconds / 2)
+        await asyncio.sleep(seconds)
         probes = (relay.accepted - before) / (time.perf_counter() - since)
     finally:
         back = asyncio.create_task(asyncio.to_thread(accepting, pod))
@@ -126,11 +130,9 @@ async def test_a_pod_that_is_away_fails_fast_is_probed_now_and_then_and_serves_a
     bench: Bench, relay: Relay, cluster: Cluster, report: Report, *, scale: Scale, fault: str
 ) -> None:
     """Seen to fail without the breakers: no call says POD_DOWN, and with the pod frozen each takes its deadline."""
-    pod, seconds = cluster.pods["alpha"], scale.pick(2 if fault == "killed" else 4, 45)
-    began = time.perf_counter()
+    pod, seconds = cluster.pods["alpha"], scale.pick(1, 45)
     callers, connections, recovery_s = await through_an_outage(bench, relay, pod, fault=fault, seconds=seconds)
     other = await bench.query("beta", DIRECT)
-    known_s = max(caller.known_at for caller in callers) - began
     fast = [outcome for caller in callers for outcome in caller.fast]
     slow = [outcome for caller in callers for outcome in caller.slow]
     assert fast
@@ -139,7 +141,7 @@ async def test_a_pod_that_is_away_fails_fast_is_probed_now_and_then_and_serves_a
         Result(
             promise=f"A {fault} pod fails fast once known, is probed at a bounded rate, and serves again at once",
             load="a call after the other by DIRECT, FDW and AUTO",
-            faults=f"the pod {fault} for {seconds:g} s; seen to fail without the breakers",
+            faults=f"the pod {fault} for more than {seconds:g} s; seen to fail without the breakers",
             figure=f"p50 {quantile_ms(fast, 0.5):.1f}, p99 {fast_ms:.0f} ms "
             f"of {len(fast)} calls, {len(slow)} slow; {connections:.1f} connections/s; "
             f"serves {recovery_s:.1f} s after it accepts connections",
@@ -147,7 +149,6 @@ async def test_a_pod_that_is_away_fails_fast_is_probed_now_and_then_and_serves_a
             held=fast_ms < FAST_MS and not slow and connections <= CONNECTIONS_A_SECOND and recovery_s <= RECOVERY_S,
         )
     )
-    assert known_s < KNOWN_S
     assert len(fast) > 10
     assert {outcome.code for outcome in fast} == {UNAVAILABLE}
     assert quantile_ms(fast, 0.5) < FAST_MS
@@ -167,7 +168,7 @@ async def test_a_dead_primary_fails_fast_on_its_own_path_only(
     try:
         ends_at = time.perf_counter() + scale.pick(1, 20)
         while time.perf_counter() < ends_at:
-            direct.append(await bench.query("alpha", DIRECT))
+            direct.append(await bench.query("alpha", DIRECT, timeout=PATIENCE_S))
             fdw.append(await bench.query("alpha", FDW))
             await asyncio.sleep(PAUSE_S)
     finally:
@@ -202,7 +203,7 @@ async def test_neither_slow_statements_nor_hasty_callers_make_a_pod_seem_down(
 ) -> None:
     """Calls that wait for a lock time out, and others have a millisecond; the pod's other collection is served.
 
-    The control is the test above of a frozen pod, whose timeouts do open the breaker.
+    Seen to fail where timeouts open a breaker by themselves, without a probe.
     """
     pod = cluster.pods["alpha"]
     await until_served(bench, "locked", DIRECT)
@@ -211,13 +212,13 @@ async def test_neither_slow_statements_nor_hasty_callers_make_a_pod_seem_down(
         holder.execute(f"lock table vecs.{bench.collection('locked')} in access exclusive mode".encode())
         timed_out: list[Outcome] = []
         others: list[Outcome] = []
-        for _ in range(SILENT_MAX + 1):
-            waiting = asyncio.gather(*(bench.query("locked", DIRECT) for _ in range(2)))
+        for _ in range(2):
+            waiting = asyncio.gather(*(bench.query("locked", DIRECT) for _ in range(SILENT_MAX)))
             hasty = asyncio.gather(
                 *(bench.query("alpha", DIRECT, timeout=0.001) for _ in range(20)), return_exceptions=True
             )
             while not waiting.done():
-                others.append(await bench.query("alpha", DIRECT))
+                others.append(await bench.query("alpha", DIRECT, timeout=PATIENCE_S))
                 await asyncio.sleep(PAUSE_S)
             timed_out += await waiting
             await hasty

@@ -14,17 +14,15 @@ from podroute_router.embedded import Cluster
 from podroute_router.embedded.server import Server
 from servers import router_values
 
-from .conftest import DIRECT, FDW, Bench, Outcome
+from .conftest import AUTO, DIRECT, FDW, Bench, Outcome
 from .paced import bench_of, benches_of, paced, quantile_ms, until_served
 from .report import Report, Result
 from .scale import Scale
 
 OK, DEADLINE_EXCEEDED = grpc.StatusCode.OK, grpc.StatusCode.DEADLINE_EXCEEDED
 PATHS = {"direct": DIRECT, "fdw": FDW}
-RATE = 200
-"""Calls a second on each pod."""
-DEADLINE_S, BUDGET = 2.0, 300
-"""The frozen pod's calls use the budget up: RATE * DEADLINE_S would be in flight."""
+DEADLINE_S, BUDGET_S = 5.0, 1.2
+"""The frozen pod's calls use the budget up: it is of so many seconds' calls, and each waits for its deadline."""
 P99_RATIO = 1.2
 CALLS, CONNECTIONS, FDW_CONNECTIONS = 12, 6, 4
 LOOKS = 1
@@ -47,20 +45,29 @@ async def test_a_frozen_pod_takes_nothing_from_the_other(
     for name in ("direct", "fdw") if scale.full else ("direct",):
         folder = tmp_path / name
         folder.mkdir()
-        await freeze_one_of_two(cluster, report, folder, name=name, seconds=scale.pick(2, 20))
+        await freeze_one_of_two(cluster, report, scale, folder, name=name)
 
 
-async def freeze_one_of_two(cluster: Cluster, report: Report, tmp_path: Path, *, name: str, seconds: float) -> None:
-    path = PATHS[name]
-    values = router_values(cluster) | {"timeouts": {"default_s": DEADLINE_S}, "limits": {"calls_per_pod": BUDGET}}
+async def freeze_one_of_two(cluster: Cluster, report: Report, scale: Scale, tmp_path: Path, *, name: str) -> None:
+    path, rate, seconds = PATHS[name], scale.pick(50, 200), scale.pick(2, 20)
+    values = router_values(cluster) | {
+        "timeouts": {"default_s": DEADLINE_S},
+        "limits": {"calls_per_pod": int(BUDGET_S * rate)},
+    }
     async with bench_of(values, tmp_path) as bench:
         for pod in ("alpha", "beta"):
             await until_served(bench, pod, path)
 
+        async def ask(pod: str) -> Outcome:
+            try:
+                return await bench.query(pod, path)
+            except LookupError:  # gRPC's own CANCELLED, without a reason: counted as a failure
+                return Outcome(grpc.StatusCode.CANCELLED, "", AUTO, 0.0, 0.0)
+
         async def both() -> tuple[list[Outcome], list[Outcome]]:
             alpha, beta = await asyncio.gather(
-                paced(lambda _: bench.query("alpha", path), rate=RATE, seconds=seconds),
-                paced(lambda _: bench.query("beta", path), rate=RATE, seconds=seconds),
+                paced(lambda _: ask("alpha"), rate=rate, seconds=seconds),
+                paced(lambda _: ask("beta"), rate=rate, seconds=seconds),
             )
             return [each.outcome for each in alpha], [each.outcome for each in beta]
 
@@ -72,16 +79,17 @@ async def freeze_one_of_two(cluster: Cluster, report: Report, tmp_path: Path, *,
             cluster.pods["alpha"].thaw()
         await until_served(bench, "alpha", path)
     failed = sum(outcome.code is not OK for outcome in beside)
+    unexplained = sum(outcome.code is grpc.StatusCode.CANCELLED for outcome in (*frozen, *beside))
     baseline_ms, p99_ms = quantile_ms(before, 0.99), quantile_ms(beside, 0.99)
     report.add(
         Result(
             promise=f"A frozen pod takes nothing from the other ({name.upper()})",
-            load=f"{RATE} queries/s on each of two pods, open loop, {seconds:g} s before and {seconds:g} s frozen",
+            load=f"{rate:g} queries/s on each of two pods, open loop, {seconds:g} s before and {seconds:g} s frozen",
             faults="one pod frozen; control: all of its own calls fail",
             figure=f"{failed} of {len(beside)} failed, p99 {p99_ms:.1f} ms, before {baseline_ms:.1f} ms "
-            f"({p99_ms / baseline_ms:.2f} x)",
+            f"({p99_ms / baseline_ms:.2f} x); {unexplained} of both CANCELLED without a reason",
             bound=f"0, {P99_RATIO:g} x",
-            held=failed == 0 and p99_ms <= P99_RATIO * baseline_ms,
+            held=failed == 0 and unexplained == 0 and p99_ms <= P99_RATIO * baseline_ms,
         )
     )
     assert all(outcome.code is not OK for outcome in frozen)
@@ -121,7 +129,10 @@ async def test_calls_on_both_paths_share_one_budget(cluster: Cluster, report: Re
 async def test_connections_keep_to_one_budget_over_paths_and_workers(
     cluster: Cluster, report: Report, scale: Scale, tmp_path: Path
 ) -> None:
-    """The hidden ones of postgres_fdw are counted on the pod. The control: a router of twice the budget goes beyond."""
+    """The hidden ones of postgres_fdw are counted on the pod.
+
+    The control, in a full run: a router of twice the budget goes beyond.
+    """
     for workers in (1, 2) if scale.full else (2,):
         folder = tmp_path / f"workers_{workers}"
         folder.mkdir()
@@ -130,22 +141,22 @@ async def test_connections_keep_to_one_budget_over_paths_and_workers(
 
 async def count_connections(cluster: Cluster, report: Report, scale: Scale, tmp_path: Path, *, workers: int) -> None:
     most = await most_connections(cluster, tmp_path, scale, workers=workers, times=1)
-    control = await most_connections(cluster, tmp_path, scale, workers=workers, times=2)
+    control = await most_connections(cluster, tmp_path, scale, workers=workers, times=2) if scale.full else None
     bounds = {"podroute": CONNECTIONS + LOOKS * workers, "postgres_fdw": FDW_CONNECTIONS}
     report.add(
         Result(
             promise=f"A pod's connections keep to one budget over both paths ({workers} workers)",
             load="queries and upserts on both paths, more at a time than there are connections",
-            faults="a locked table, now and then; control: a router of twice the budget has "
-            f"{control['podroute']} and {control['postgres_fdw']}",
+            faults="a locked table, now and then"
+            + (f"; control: a router of twice the budget has {sum(control.values())}" if control else ""),
             figure=f"{most['podroute']} and {most['postgres_fdw']} (FDW)",
             bound=f"{bounds['podroute']} and {bounds['postgres_fdw']}",
             held=all(most[program] <= bound for program, bound in bounds.items()),
         )
     )
     assert all(0 < most[program] <= bound for program, bound in bounds.items())
-    assert control["podroute"] > bounds["podroute"]
-    assert control["postgres_fdw"] > bounds["postgres_fdw"]
+    if control is not None:
+        assert all(control[program] > bound for program, bound in bounds.items())
 
 
 async def most_connections(cluster: Cluster, folder: Path, scale: Scale, *, workers: int, times: int) -> Counter[str]:

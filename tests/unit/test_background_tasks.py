@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
@@ -11,6 +12,7 @@ import pytest
 from podroute_memory.backend import MemoryBackend
 from podroute_router import breaker as breaking
 from podroute_router import following
+from podroute_router import prober as probing
 from podroute_router.breaker import Breaker
 from podroute_router.collections import PodState
 from podroute_router.domain import AccessPath, Deadline
@@ -113,3 +115,27 @@ async def test_a_probe_that_fails_in_any_way_is_made_again(fault: Exception, cap
     await prober.close()
     assert told == [PodState.SERVING, PodState.UNREACHABLE, PodState.SERVING]
     assert caplog.text.count("pod docs does not answer") == 1
+
+
+async def test_a_router_that_stood_still_blames_no_pod(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probing, "PROBE_S", 0.02)
+
+    class Stalled(MemoryBackend):
+        probes = 0
+
+        async def probe(self, pod: str, deadline: Deadline) -> None:
+            self.probes += 1
+            time.sleep(0.02 + 2 * probing.LATE_S)  # noqa: ASYNC251 - the whole loop stands still
+            await asyncio.sleep(1)
+
+    async def listen(pod: str, state: PodState) -> None:
+        pytest.fail(f"pod {pod} was told to be {state}")
+
+    store, breaker = Stalled(), Breaker()
+    prober = Prober(
+        {AccessPath.DIRECT: store}, {(AccessPath.DIRECT, "docs"): breaker}, interval_s=0.005, on_change=listen
+    )
+    prober.start()
+    await until(lambda: store.probes > 3)
+    await prober.close()
+    assert breaker.opened_count == 0
