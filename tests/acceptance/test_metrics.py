@@ -277,16 +277,3 @@ async def test_workers_are_summed_and_totals_never_fall_when_one_is_killed(
             await client.close()
         assert process.running.end(signal.SIGTERM) == 0
     assert not folder.exists()
-
-
-async def test_the_files_of_a_supervisor_that_was_killed_go_with_its_workers(cluster: Cluster, tmp_path: Path) -> None:
-    with router_process(values_of(cluster, workers=2), tmp_path) as process:
-        shown = Shown(process)
-        await shown.until(lambda scrape: scrape.total("podroute_workers") == 2)
-        folder = folder_of(process)
-        assert folder.exists()
-        process.running.end(signal.SIGKILL)
-        deadline = time.monotonic() + 60
-        while folder.exists():
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.1)

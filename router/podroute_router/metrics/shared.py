@@ -8,15 +8,18 @@ is killed takes its last second with it.
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, values
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest, values
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from podroute_router.metrics.processes import ProcessesCollector
@@ -24,17 +27,40 @@ from podroute_router.metrics.processes import ProcessesCollector
 VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Tells a process the folder. The library looks at it when it is imported."""
 
+_PREFIX: Final = "podroute-metrics-"
+_NEW_S: Final = 60.0
+"""A folder that was just made may not be locked yet."""
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108
 
 
 @contextmanager
 def shared_folder() -> Iterator[str]:
-    """A folder for the files, in memory where that can be: a disk that is busy would keep calls waiting."""
+    """A folder for the files, in memory where that can be: a disk that is busy would keep calls waiting.
+
+    It is locked for as long as its supervisor lives; those that a killed one left are removed.
+    """
     in_memory = _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK)
-    with tempfile.TemporaryDirectory(
-        prefix="podroute-metrics-", dir=_MEMORY if in_memory else None, ignore_cleanup_errors=True
-    ) as folder:
-        yield folder
+    parent = _MEMORY if in_memory else Path(tempfile.gettempdir())
+    for left in parent.glob(f"{_PREFIX}*"):
+        _remove_if_left(left)
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=parent, ignore_cleanup_errors=True) as folder:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield folder
+        finally:
+            os.close(descriptor)
+
+
+def _remove_if_left(folder: Path) -> None:
+    with suppress(OSError):  # it is another account's, or in use
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if time.time() - os.fstat(descriptor).st_mtime > _NEW_S:
+                shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(descriptor)
 
 
 class _Late:
@@ -78,23 +104,11 @@ def write_all() -> None:
         value.write()
 
 
-@contextmanager
-def counting_as(number: int, supervisor: int) -> Iterator[None]:
-    """Around all that a worker does: its metrics are files with its number, where its supervisor wants them.
-
-    The folder of a supervisor that was killed is removed by its workers, which end with it.
-    """
-    folder = os.environ.get(VARIABLE)
-    if folder is None:
-        yield
-        return
-    _Late._file = values.MultiProcessValue(lambda: number)  # type: ignore[no-untyped-call]
-    values.ValueClass = _Late
-    try:
-        yield
-    finally:
-        if os.getppid() != supervisor:
-            shutil.rmtree(folder, ignore_errors=True)
+def count_as(number: int) -> None:
+    """In a worker, before it makes any metric: they go to files with its number, where its supervisor wants them."""
+    if VARIABLE in os.environ:
+        _Late._file = values.MultiProcessValue(lambda: number)  # type: ignore[no-untyped-call]
+        values.ValueClass = _Late
 
 
 def variables(folder: str | None) -> dict[str, str]:
@@ -123,6 +137,10 @@ class SharedMetrics:
                 lambda: {"supervisor": os.getpid()} | {str(number): pid for number, pid in serving().items()}
             )
         )
+
+    async def text(self) -> bytes:
+        """All of them in Prometheus' text format, written in a thread: it takes a while, and no calls wait here."""
+        return await asyncio.to_thread(generate_latest, self.registry)
 
     def ended(self, number: int) -> None:
         """A worker ended unasked: its gauges go, what it counted stays."""
