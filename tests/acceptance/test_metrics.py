@@ -28,6 +28,7 @@ VECTOR = [1.0] * DIMENSION
 POD = "beta"
 NAMES = 10_000
 BATCH = 100
+PATIENT_S = 100.0
 WRITTEN_S = 1.5
 """Workers tell each second what they have counted."""
 OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
@@ -107,9 +108,10 @@ async def test_calls_are_counted_by_method_pod_path_and_code_and_timed(shown: Sh
     assert more("podroute_calls_total", method="VectorService/Upsert", pod=POD, path="direct", code="OK") == 1
     assert more("podroute_calls_total") == 18
     assert more("podroute_call_seconds_count") == 18
-    # The upsert and 15 queries were on the pod, whether they had a connection or shared one; who had one queued.
-    assert more("podroute_pod_seconds_count", pod=POD) == 16
-    assert 1 <= more("podroute_queue_seconds_count", pod=POD) <= 16
+    # The upsert and 15 queries were on the pod, whether they had a connection or shared one; who had one queued. The
+    # router's first look at what has drifted may come to it.
+    assert 16 <= more("podroute_pod_seconds_count", pod=POD) <= 20
+    assert 1 <= more("podroute_queue_seconds_count", pod=POD) <= 20
     assert 0 < more("podroute_pod_seconds_sum", pod=POD) < more("podroute_call_seconds_sum")
     assert more("podroute_failovers_total") == 0
     assert after.total("podroute_pod_up") == 3
@@ -147,14 +149,15 @@ async def test_what_callers_send_makes_no_series(shown: Shown, collection: str) 
             request = vector_service_pb2.BatchQueryRequest()
             for number in range(first, first + count):
                 request.queries.add(collection=f"unknown_{number}").vector.values.extend(VECTOR)
-            answer = await stub.BatchQuery(request)
+            answer = await stub.BatchQuery(request, timeout=PATIENT_S)
             assert {result.error.code for result in answer.results} == {grpc.StatusCode.NOT_FOUND.value[0]}
             with pytest.raises(podroute.NotFound):
-                await client.query(f"unknown_{first}", VECTOR)
+                await client.query(f"unknown_{first}", VECTOR, timeout=PATIENT_S)
             with pytest.raises(podroute.NotFound):
-                await client.create_collection(f"unknown_{first}", dimension=2, pod=pod)
+                await client.create_collection(f"unknown_{first}", dimension=2, pod=pod, timeout=PATIENT_S)
+            wrong = vector_service_pb2.QueryRequest(collection=collection, path=100 + first)
             with pytest.raises(grpc.aio.AioRpcError):
-                await stub.Query(vector_service_pb2.QueryRequest(collection=collection, path=100 + first))
+                await stub.Query(wrong, timeout=PATIENT_S)
 
         await ask(0, 1, "nowhere")
         before = await shown.scrape()
