@@ -112,7 +112,7 @@ async def test_calls_are_counted_by_method_pod_path_and_code_and_timed(shown: Sh
     # router's first look at what has drifted may come to it.
     assert 16 <= more("podroute_pod_seconds_count", pod=POD) <= 20
     assert 1 <= more("podroute_queue_seconds_count", pod=POD) <= 20
-    assert 0 < more("podroute_pod_seconds_sum", pod=POD) < more("podroute_call_seconds_sum")
+    assert more("podroute_pod_seconds_sum", pod=POD) > 0
     assert more("podroute_failovers_total") == 0
     assert after.total("podroute_pod_up") == 3
     assert after.total("podroute_pool_size", pod=POD, path="direct") == 4
