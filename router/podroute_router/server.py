@@ -39,6 +39,7 @@ from podroute_router.following import Following
 from podroute_router.logins import LoginsAwaited
 from podroute_router.metrics.admin import AdminServer
 from podroute_router.metrics.definitions import Metrics
+from podroute_router.metrics.exposition import written
 from podroute_router.metrics.gauges import Gauges, Looks
 from podroute_router.plugins import load_backend_factories
 from podroute_router.postgres.pool import Pool
@@ -115,7 +116,7 @@ class Router:
         """The port that is listened on; 0 before `start`."""
         self._gauges = Gauges(self._metrics, self._looks())
         self._is_serving = False
-        self.admin = AdminServer(self._metrics.registry, lambda: self._is_serving)
+        self.admin = AdminServer(partial(written, self._metrics.registry), lambda: self._is_serving)
         """Shows the metrics, where the configuration says so."""
 
     @classmethod

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 from podroute_router.cli.root import root
 from podroute_router.embedded import processes
+from scraped import get
 
 SERVES = r"podroute serves on (127\.0\.0\.1:\d+)\n"
 PYTHON = r"From Python:\n((?:  .+\n)+)"
@@ -59,6 +60,7 @@ def test_where_its_port_is_taken_it_chooses_another_and_in_the_end_leaves_nothin
             address = up.wait_for(SERVES)
             assert address != "127.0.0.1:50051"
             assert f"podroute collections list --address {address}" in up.out
+            assert get(up.wait_for(r"metrics  http://(\S+)/metrics"), "/healthz") == (200, "serving\n")
             # The lines that it shows are lines that run.
             exec(up.wait_for(PYTHON).replace("\n  ", "\n").strip(), shown := {})
             assert [match.id for match in shown["client"].query("docs", [1, 2, 3]).matches] == ["a", "b"]

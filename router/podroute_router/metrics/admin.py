@@ -12,10 +12,10 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from podroute_router.config import ConfigError
-from podroute_router.metrics.exposition import Exposition
+from podroute_router.metrics.exposition import Exposition, Write
 
 CONNECTIONS_MAX: Final = 16
 """At a time; a further one is closed at once."""
@@ -24,7 +24,7 @@ REQUEST_BYTES_MAX: Final = 8192
 """Of a request's head."""
 
 PATIENCE_S: Final = 5.0
-"""A connection ends after that, whether its request came and its answer was taken or not."""
+"""For a request to come, and for its answer to be taken: then the connection ends."""
 
 _TEXT: Final = "text/plain; charset=utf-8"
 
@@ -38,12 +38,12 @@ class AdminServer:
     """Shows the metrics, and whether calls are served.
 
     Args:
-        registry: the metrics.
+        write: writes the metrics as text.
         is_serving: whether calls are served and go on being served.
     """
 
-    def __init__(self, registry: CollectorRegistry, is_serving: Callable[[], bool]) -> None:
-        self._exposition = Exposition(registry)
+    def __init__(self, write: Write, is_serving: Callable[[], bool]) -> None:
+        self._exposition = Exposition(write)
         self._is_serving = is_serving
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
@@ -82,7 +82,8 @@ class AdminServer:
         try:
             async with asyncio.timeout(PATIENCE_S):
                 head = await reader.readuntil(b"\r\n\r\n")
-                writer.write(_message(*await self._answer(head)))
+            writer.write(_message(*await self._answer(head)))
+            async with asyncio.timeout(PATIENCE_S):
                 writer.close()
                 await writer.wait_closed()
         except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from itertools import islice
 from typing import Final
 
@@ -20,12 +20,18 @@ SLICE: Final = 50
 MIN_INTERVAL_S: Final = 0.25
 """Between two texts: whoever asks sooner gets the last one, so that nobody can keep the router writing."""
 
+Write = Callable[[], Awaitable[bytes]]
+
 
 class Exposition:
-    """The text of a registry, at most `MIN_INTERVAL_S` old."""
+    """A text, at most `MIN_INTERVAL_S` old.
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
+    Args:
+        write: writes it.
+    """
+
+    def __init__(self, write: Write) -> None:
+        self._write = write
         self._writing = asyncio.Lock()
         self._text = b""
         self._fresh_until = 0.0
@@ -34,7 +40,7 @@ class Exposition:
         """All samples; those who ask at the same time share one."""
         async with self._writing:
             if time.monotonic() >= self._fresh_until:
-                self._text = await written(self._registry)
+                self._text = await self._write()
                 self._fresh_until = time.monotonic() + MIN_INTERVAL_S
             return self._text
 

@@ -13,6 +13,7 @@ from podroute_router.backend import PoolHolder
 from podroute_router.breaker import BreakerState
 from podroute_router.domain import AccessPath
 from podroute_router.metrics.definitions import Metrics
+from podroute_router.metrics.shared import write_all
 
 INTERVAL_S: Final = 1.0
 """Between two looks."""
@@ -47,7 +48,7 @@ class Looks:
 
 
 class Gauges:
-    """Keeps the gauges as things are."""
+    """Keeps the gauges as things are, and has a supervisor see them."""
 
     def __init__(self, metrics: Metrics, looks: Looks) -> None:
         self._metrics = metrics
@@ -63,6 +64,7 @@ class Gauges:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+            write_all()
 
     def look(self) -> None:
         """Sets all gauges."""
@@ -91,6 +93,7 @@ class Gauges:
         while True:
             try:
                 self.look()
+                write_all()
             except Exception:  # noqa: BLE001  (this task must outlive any fault)
                 _log.exception("the gauges cannot be read")
             await asyncio.sleep(INTERVAL_S)

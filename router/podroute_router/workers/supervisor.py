@@ -106,7 +106,7 @@ class Supervisor:
     async def show_metrics(self, listen: str) -> None:
         """Serves the admin port until `run` ends; raises ConfigError where it is taken."""
         if self._metrics is not None:
-            self._admin = AdminServer(self._metrics.registry, lambda: bool(self._serving()) and not self._is_draining)
+            self._admin = AdminServer(self._metrics.text, lambda: bool(self._serving()) and not self._is_draining)
             await self._admin.start(listen)
 
     def _serving(self) -> dict[int, int]:

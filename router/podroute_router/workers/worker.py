@@ -19,7 +19,7 @@ from podroute_router.cli.failures import CannotStart
 from podroute_router.cli.starting import starting
 from podroute_router.config import Config
 from podroute_router.logs import configure_logs
-from podroute_router.metrics.shared import counting_as
+from podroute_router.metrics.shared import count_as
 from podroute_router.server import serve
 from podroute_router.workers import SERVING
 
@@ -35,8 +35,9 @@ def main(number: int, parent: int, status: int) -> int:
     config: Config = pickle.load(sys.stdin.buffer)  # noqa: S301  (the supervisor wrote it)
     _close_stdin()
     configure_logs(config.router.log_level, config.router.log_format, facts={"worker": number})
+    count_as(number)
     try:
-        with starting(), counting_as(number, parent):
+        with starting():
             uvloop.run(serve(config, on_ready=lambda _: _tell(status, SERVING), share_port=True))
     except CannotStart as error:
         _tell(status, error.message)
