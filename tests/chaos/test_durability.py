@@ -78,6 +78,8 @@ class Town:
             await self._stack.enter_async_context(podroute.AsyncClient(router.address, options=NO_RETRIES))
             for router in self.routers
         ]
+        while not {pod.name for pod in await self.clients[0].pods()} >= set(self.places.values()):
+            await asyncio.sleep(0.05)  # the router registers them once it serves
         for name, pod in self.places.items():
             await self.clients[0].create_collection(name, DIMENSION, metric="l2", pod=pod)
         self.callers = Callers(self.clients, self.ledger, self.generator, [*self.places, MOVING])

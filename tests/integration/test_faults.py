@@ -216,9 +216,7 @@ class DropsKept(MemoryBackend):
         super().__init__()
         self.dropped: list[Placement] = []
 
-    async def drop_collection(
-        self, collection: Collection, deadline: Deadline, confirm: Confirm | None = None
-    ) -> None:
+    async def drop_collection(self, collection: Collection, deadline: Deadline, confirm: Confirm | None = None) -> None:
         self.dropped.append(collection.placement)
         await super().drop_collection(collection, deadline, confirm)
 
