@@ -2,7 +2,8 @@
 
 The ledger is in this process, outside podroute, and the verdict reads the pods' tables past podroute. Its control is
 `test_the_verdict_finds_what_is_spoilt_on_purpose`: a row deleted, one set back, one brought back and one of another
-collection, each behind the ledger's back, are what is found, and nothing else.
+collection, each behind the ledger's back, are what is found, and nothing else. The kills themselves were seen red: a creation that
+was cut off left a table, which a router with an older map wrote to and read from (32 phantoms in a run of 45 s).
 """
 
 from __future__ import annotations
@@ -32,7 +33,6 @@ from .report import Report, Result
 from .scale import Scale
 from .verdict import check_routers, check_tables
 
-ROUTERS = 2
 MOVING = "moving"
 
 
@@ -51,15 +51,18 @@ class Town:
         folder: for the routers' files.
         generator: of all that is drawn.
         own_catalog: the catalog has a server of its own.
+        routers: how many there are.
     """
 
-    def __init__(self, cluster: Cluster, folder: Path, generator: random.Random, *, own_catalog: bool) -> None:
+    def __init__(
+        self, cluster: Cluster, folder: Path, generator: random.Random, *, own_catalog: bool, routers: int = 2
+    ) -> None:
         self.cluster = cluster
         self.ledger = Ledger()
         self.generator = generator
         self.routers = [
             RouterTarget(f"router{n}", _values(cluster, folder, n, own_catalog), folder / f"{n}")
-            for n in range(ROUTERS)
+            for n in range(routers)
         ]
         self.targets: list[Target] = [DatabaseTarget(cluster.pods[name], "pod") for name in PODS]
         if own_catalog:
@@ -73,7 +76,7 @@ class Town:
     async def __aenter__(self) -> Town:
         for router in self.routers:
             self._stack.callback(router.close)
-            await router.restore()
+        await asyncio.gather(*(router.restore() for router in self.routers))
         self.clients = [
             await self._stack.enter_async_context(podroute.AsyncClient(router.address, options=NO_RETRIES))
             for router in self.routers
@@ -180,7 +183,7 @@ async def endure(cluster: Cluster, scale: Scale, report: Report, tmp_path: Path,
 
 
 async def test_the_verdict_finds_what_is_spoilt_on_purpose(cluster: Cluster, scale: Scale, tmp_path: Path) -> None:
-    async with Town(cluster, tmp_path, scale.random(), own_catalog=False) as town:
+    async with Town(cluster, tmp_path, scale.random(), own_catalog=False, routers=1) as town:
         await town.clients[0].create_collection(MOVING, DIMENSION, metric="l2", pod=PODS[0])
         working = asyncio.create_task(town.callers.run(list(town.places), writers=3, readers=2, ids_each=8))
         await asyncio.sleep(0.8)
