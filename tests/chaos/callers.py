@@ -22,7 +22,6 @@ PAUSE_S = 0.004
 NO_RETRIES = [
     ("grpc.enable_retries", 0),
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 200),
 ]
 """Each error is seen as it comes: a retry of gRPC's would hide it behind the next one."""

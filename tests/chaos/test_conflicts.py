@@ -188,7 +188,7 @@ async def test_writers_on_one_record_all_succeed(
     )
     assert not storm.errors
     assert is_written
-    if "fdw" in paths:
+    if paths == ("fdw",):  # over DIRECT, READ COMMITTED waits and goes on; few conflicts are left where both are used
         assert control_errors, "the control shows that there are conflicts"
 
 

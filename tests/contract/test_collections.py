@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from podroute_router.domain import Metric, Query, Record
-from podroute_router.errors import AlreadyExists, PodrouteError, Unavailable
+from podroute_router.errors import Aborted, AlreadyExists, PodrouteError, Unavailable
 
 from .harness import Harness
 
@@ -78,6 +78,54 @@ async def test_a_collection_made_anew_with_another_dimension_is_read_over_warm_c
                 result = await harness.backend.query(collection, query, harness.deadline())
                 fetched = await harness.backend.fetch(collection, ["a"], harness.deadline())
                 assert [len(match.vector) for match in (*result.matches, *fetched)] == [dimension] * 2
+
+
+async def test_a_collection_that_cannot_be_registered_is_not_made(harness: Harness) -> None:
+    collection = harness.name_collection(3)
+
+    async def fail() -> None:
+        raise Aborted("LOST", "another call was first")
+
+    with pytest.raises(Aborted):
+        await harness.store.create_collection(collection, harness.deadline(), fail)
+    await harness.follow(collection)
+    with pytest.raises(PodrouteError):
+        await harness.backend.count(collection, None, harness.deadline())
+
+
+async def test_a_collection_that_cannot_be_registered_leaves_the_one_that_stands_as_it_is(harness: Harness) -> None:
+    async with harness.collection(3) as collection:
+
+        async def fail() -> None:
+            raise Aborted("LOST", "another call was first")
+
+        with pytest.raises(Aborted):
+            await harness.store.create_collection(replace(collection, dimension=4), harness.deadline(), fail)
+        assert await harness.backend.upsert(collection, [RECORD], harness.deadline()) == 1
+
+
+@pytest.mark.parametrize("confirmed", [True, False])
+async def test_a_table_is_dropped_only_where_that_is_confirmed(harness: Harness, confirmed: bool) -> None:
+    async with harness.collection(3, [RECORD]) as collection:
+
+        async def confirm() -> bool:
+            return confirmed
+
+        await harness.store.drop_collection(collection, harness.deadline(), confirm)
+        if confirmed:
+            await harness.store.create_collection(collection, harness.deadline())
+        assert await harness.backend.count(collection, None, harness.deadline()) == (not confirmed)
+
+
+async def test_what_cannot_be_confirmed_stays(harness: Harness) -> None:
+    async with harness.collection(3, [RECORD]) as collection:
+
+        async def fail() -> bool:
+            raise Unavailable("UNREACHABLE", "the database cannot be reached")
+
+        with pytest.raises(Unavailable):
+            await harness.store.drop_collection(collection, harness.deadline(), fail)
+        assert await harness.backend.count(collection, None, harness.deadline()) == 1
 
 
 async def test_callers_who_make_one_collection_at_once_are_told_apart(harness: Harness) -> None:

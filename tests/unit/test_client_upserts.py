@@ -116,6 +116,12 @@ def test_pauses_grow_until_an_answer_and_end_with_the_patience() -> None:
     assert state.pause_s(podroute.Unavailable("away", retry_after_s=1.5), 0.0) == 1.5
 
 
+def test_a_stream_that_was_lost_for_too_long_is_told_as_a_router_that_is_away() -> None:
+    with pytest.raises(podroute.Unavailable) as raised:
+        upserts(records(1), patience=5.0).pause_s(podroute.Internal(STATUS_LOST), 6.0)
+    assert raised.value.metadata["acknowledged"] == "0"
+
+
 @pytest.mark.parametrize(
     ("error", "timeout", "resumes"),
     [
@@ -222,6 +228,17 @@ async def test_an_error_that_stays_is_raised_and_tells_how_far_it_came(send: Sen
         await send("docs", records(3), batch=1)
     assert failed.value.metadata["acknowledged"] == "2"
     assert len(router.streams) == 1
+
+
+async def test_streams_that_the_router_ended_leave_no_task_behind(router: Router) -> None:
+    router.ends_after = [0] * 20
+    async with podroute.AsyncClient(router.address) as client:
+        with pytest.raises(podroute.Unavailable):
+            await client.upsert_many("docs", records(3), patience=0.6)
+        assert len(router.streams) > 3
+        await asyncio.sleep(0.1)
+        left = [task for task in asyncio.all_tasks() if "_consume_request_iterator" in repr(task)]
+    assert left == []
 
 
 async def test_an_endless_iterable_is_taken_only_as_far_as_the_window(send: Send, router: Router) -> None:

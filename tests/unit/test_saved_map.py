@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from podroute_router.catalog import saved_map
 from podroute_router.catalog.saved_map import SavedMapError
+from podroute_router.config import Database
 from podroute_router.domain import Collection, Metric, Placement
 from podroute_router.shard_map import Change, ShardMap
 
@@ -155,3 +156,36 @@ def test_a_map_that_cannot_be_saved_leaves_nothing_behind(tmp_path: Path) -> Non
     with pytest.raises(OSError, match="irectory"):
         saved_map.save(a_map(), taken)
     assert list(tmp_path.iterdir()) == [taken]
+
+
+def test_a_map_of_another_catalog_is_refused_and_one_that_does_not_say_it_is_taken(tmp_path: Path) -> None:
+    path, here = tmp_path / "map", saved_map.catalog_mark(Database(dsn="host=here port=5432 dbname=app user=podroute"))
+    saved_map.save(a_map(), path, saved_map.Encoder(here))
+    assert saved_map.load(path, here) == a_map()
+    there = saved_map.catalog_mark(Database(dsn="host=there port=5432 dbname=app user=podroute"))
+    with pytest.raises(SavedMapError, match="another address"):
+        saved_map.load(path, there)
+    saved_map.save(a_map(), path)  # as routers wrote it that knew no marks
+    assert saved_map.load(path, there) == a_map()
+
+
+def test_one_catalog_has_one_mark_whoever_logs_in_and_however_the_address_is_spelt() -> None:
+    marks = {
+        saved_map.catalog_mark(Database(dsn=dsn))
+        for dsn in (
+            "host=here port=5432 dbname=app user=one",
+            "user=two dbname=app port=5432 host=here connect_timeout=3",
+            "postgresql://here:5432/app",
+        )
+    }
+    assert len(marks) == 1
+
+
+@given(
+    st.binary(max_size=200)
+    | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps).map(str.encode)
+)
+def test_a_body_of_any_kind_is_refused_though_its_checksum_is_right(body: bytes) -> None:
+    header = json.dumps({"format": saved_map.FORMAT, "sha256": hashlib.sha256(body).hexdigest()}).encode()
+    with pytest.raises(SavedMapError):
+        saved_map.decode(header + b"\n" + body, "a mark")
