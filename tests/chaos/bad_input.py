@@ -157,7 +157,7 @@ def complaints(case: Case, answers: Sequence[Answer]) -> list[str]:
         for payload, answer in zip(case.payloads, answers, strict=True)
         for complaint in _of_one(case.method, payload, answer)
     ]
-    if len(answers) == len(PATHS) and _are_alike(case):
+    if len(answers) == len(PATHS) and are_alike(case):
         direct, fdw = answers
         if direct[:2] != fdw[:2]:
             found.append(f"DIRECT says {direct[:3]}, FDW {fdw[:3]}")
@@ -278,7 +278,7 @@ def _set_path(message: Any, path: int) -> None:
             message.path = path
 
 
-def _are_alike(case: Case) -> bool:
+def are_alike(case: Case) -> bool:
     """True where the variants ask for the same but by another path: a mutation may have hit or swallowed the path."""
     parsed = [_parsed(case.method.input_type, payload) for payload in case.payloads]
     if None in parsed:

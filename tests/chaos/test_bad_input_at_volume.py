@@ -22,7 +22,7 @@ from podroute.v1 import record_pb2, vector_service_pb2
 from podroute_router.embedded import Cluster
 from servers import router_values
 
-from .bad_input import METHODS, METHODS_OF, Answer, Caller, Case, Cases, complaints, smallest
+from .bad_input import METHODS, METHODS_OF, Answer, Caller, Case, Cases, are_alike, complaints, smallest
 from .odd_messages import DIMENSION, IDS
 from .report import Report, Result
 from .routers import RouterProcess, router_process
@@ -111,9 +111,14 @@ class Fuzzer:
         self._random = Random(seed)
         self._cases = Cases(self._random, collections)
 
+    def _draw(self) -> Case:
+        return self._cases.draw(METHODS_OF[self._kind], raw=self._random.random() < 0.5)
+
     async def run(self, count: int, found: Found) -> None:
         for _ in range(count):
-            case = self._cases.draw(METHODS_OF[self._kind], raw=self._random.random() < 0.5)
+            case = self._draw()
+            while self._kind == "write" and not are_alike(case):  # both collections have to get the same
+                case = self._draw()
             answers = await self._caller.answers(case)
             found.cases += 1
             found.codes.update(answer.code.name for answer in answers)

@@ -60,6 +60,8 @@ async def test_no_secret_is_told_at_level_debug_nor_shown_by_processes(
 ) -> None:
     """Control: `test_a_router_that_logs_a_secret_is_found`."""
     with router_process(debugging(cluster, workers=workers), tmp_path) as router:
+        if workers > 1:  # the first that serves says so before the others
+            router.running.wait_for(rf"(with {workers} workers)", on_stderr=True)
         await use(router, cluster)
         family = router.running.family()
         assert len(family) == (1 if workers == 1 else 1 + workers)
