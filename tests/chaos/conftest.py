@@ -46,6 +46,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_REPORT] = Report(seed=config.option.chaos_seed, scale=config.option.chaos)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.option.chaos == "quick":
+        left_out = [item for item in items if item.get_closest_marker("full")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("full")]
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     report = config.stash[_REPORT]
     if config.option.chaos == "full" and report.results:

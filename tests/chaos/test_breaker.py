@@ -102,7 +102,7 @@ class Outage(NamedTuple):
 
 async def through_an_outage(bench: Bench, relay: Relay, pod: Server, *, fault: str, seconds: float) -> Outage:
     """Calls on each path until it is known that the pod is away, and for so long after that."""
-    begin, end = (pod.kill, pod.start) if fault == "killed" else (pod.freeze, pod.thaw)
+    begin, end = (pod.kill, pod.launch) if fault == "killed" else (pod.freeze, pod.thaw)
     stop = asyncio.Event()
     callers = [Caller(bench, path) for path in (DIRECT, FDW, AUTO)]
     await until_served(bench, "alpha", DIRECT, FDW)
@@ -118,7 +118,7 @@ async def through_an_outage(bench: Bench, relay: Relay, pod: Server, *, fault: s
     finally:
         back = asyncio.create_task(asyncio.to_thread(accepting, pod))
         stop.set()
-        await asyncio.to_thread(end)
+        end()  # in this thread, with which a server that it starts ends
     accepting_at = await back
     async with asyncio.timeout(60):
         await asyncio.gather(*calls)

@@ -214,12 +214,11 @@ async def test_records_are_served_directly_with_the_primary_and_its_catalog_away
     )
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("trouble", TROUBLES)
 async def test_records_are_served_on_every_path_with_the_catalog_on_a_server_of_its_own_away(
     trouble: str, scale: Scale, report: Report, tmp_path: Path
 ) -> None:
-    if not scale.full:
-        pytest.skip("in full runs: it takes a cluster more")
     with cluster_with_catalog() as cluster:
         async with Serving(cluster, tmp_path) as client:
             await weather(

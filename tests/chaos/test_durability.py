@@ -147,9 +147,8 @@ async def test_no_acknowledged_write_is_lost_whatever_is_killed(
     await endure(cluster, scale, report, tmp_path, own_catalog=False)
 
 
+@pytest.mark.full
 async def test_the_same_with_the_catalog_on_a_server_of_its_own(scale: Scale, report: Report, tmp_path: Path) -> None:
-    if not scale.full:
-        pytest.skip("in full runs")
     with cluster_with_catalog() as cluster:
         await endure(cluster, scale, report, tmp_path, own_catalog=True)
 

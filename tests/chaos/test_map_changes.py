@@ -172,6 +172,7 @@ class Restless:
             self.faults.append(f"an acknowledged write over {written.route} to life {life.number} is lost: {found}")
 
 
+@pytest.mark.full
 async def test_changes_of_the_map_lead_no_call_astray(
     clients: list[podroute.AsyncClient], scale: Scale, report: Report
 ) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 import grpc
 import podroute
+import pytest
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from podroute.service_config import CHANNEL_OPTIONS
@@ -229,6 +230,7 @@ async def overloaded(router: RouterProcess, name: str, seconds: float, options: 
     )
 
 
+@pytest.mark.full
 async def test_what_cannot_be_served_is_refused_at_once(
     cluster: Cluster, scale: Scale, report: Report, tmp_path: Path
 ) -> None:
@@ -264,6 +266,7 @@ async def test_what_cannot_be_served_is_refused_at_once(
     assert growth < WORST_GROWTH_MIB
 
 
+@pytest.mark.full
 async def test_clients_do_not_make_an_overload_worse(
     cluster: Cluster, scale: Scale, report: Report, tmp_path: Path
 ) -> None:
@@ -302,6 +305,7 @@ async def test_clients_do_not_make_an_overload_worse(
     assert made.get("eager", 2.0) > AMPLIFICATION
 
 
+@pytest.mark.full
 async def test_callers_that_take_nothing_cost_little_memory(
     cluster: Cluster, scale: Scale, report: Report, tmp_path: Path
 ) -> None:

@@ -86,7 +86,6 @@ async def test_the_deadline_is_kept_with_the_primary_frozen(bench: Bench, cluste
     with frozen(cluster.primary):
         outcomes = [await bench.query("alpha", FDW) for _ in range(2)]
         add_in_time(report, "primary frozen, short, FDW", outcomes)
-        assert outcomes[0].code is grpc.StatusCode.DEADLINE_EXCEEDED
         assert {outcome.code for outcome in outcomes} <= set(FAILED)
         assert_in_time(outcomes)
         assert (await bench.query("alpha", DIRECT)).code is OK

@@ -169,6 +169,7 @@ async def pair(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> As
             await client.delete_collection(name)
 
 
+@pytest.mark.full
 async def test_routers_restarted_in_turn_fail_no_call(pair: Pair, scale: Scale, report: Report) -> None:
     """The control is a client without retries whose routers are killed: it sees calls fail."""
     turns = int(scale.pick(1, 10))
@@ -230,6 +231,7 @@ async def test_what_is_under_way_at_sigterm_ends_well(cluster: Cluster, report: 
     assert held
 
 
+@pytest.mark.full
 async def test_a_killed_worker_takes_only_its_own_calls_with_it(
     cluster: Cluster, scale: Scale, report: Report, tmp_path: Path
 ) -> None:

@@ -160,6 +160,7 @@ async def extras(client: podroute.AsyncClient, name: str, ended: Ended) -> None:
         await asyncio.sleep(0.2)
 
 
+@pytest.mark.full
 async def test_nothing_grows_under_mixed_load(cluster: Cluster, scale: Scale, report: Report, tmp_path: Path) -> None:
     """The control is the same router once it is told to lose memory, descriptors and tasks: that is noticed."""
     seconds = scale.pick(3, scale.minutes * 60)
