@@ -114,7 +114,7 @@ async def test_calls_are_counted_by_method_pod_path_and_code_and_timed(shown: Sh
     assert 1 <= more("podroute_queue_seconds_count", pod=POD) <= 20
     assert more("podroute_pod_seconds_sum", pod=POD) > 0
     assert more("podroute_failovers_total") == 0
-    assert after.total("podroute_pod_up") == 3
+    await shown.until(lambda scrape: scrape.total("podroute_pod_up") == 3)
     assert after.total("podroute_pool_size", pod=POD, path="direct") == 4
     assert after.total("podroute_map_revision") >= 1
     assert 0 <= after.total("podroute_map_age_seconds") < 60

@@ -100,6 +100,7 @@ async def freeze_one_of_two(cluster: Cluster, report: Report, scale: Scale, tmp_
     assert p99_ms < 10 * baseline_ms + 200
 
 
+@pytest.mark.full
 async def test_calls_on_both_paths_share_one_budget(cluster: Cluster, report: Report, tmp_path: Path) -> None:
     """The control: as many calls as the budget are taken, and on the other pod calls are served."""
     values = router_values(cluster)

@@ -198,6 +198,7 @@ async def weather(
     assert control is None or other.errors
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("trouble", TROUBLES)
 async def test_records_are_served_directly_with_the_primary_and_its_catalog_away(
     client: podroute.AsyncClient, cluster: Cluster, trouble: str, scale: Scale, report: Report
@@ -233,6 +234,7 @@ async def test_records_are_served_on_every_path_with_the_catalog_on_a_server_of_
             )
 
 
+@pytest.mark.full
 async def test_a_router_starts_from_its_saved_map_with_the_catalog_down(
     client: podroute.AsyncClient, cluster: Cluster, tmp_path: Path, report: Report
 ) -> None:

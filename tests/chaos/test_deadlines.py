@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import pytest
 import pytest_asyncio
 from podroute_router.embedded import Cluster
 from podroute_router.embedded.server import Server
@@ -78,6 +79,7 @@ def standing_still(case: Case, bad_lines: Lines, cluster: Cluster) -> Iterator[N
         case.go_on(bad_lines, cluster)
 
 
+@pytest.mark.full
 async def test_every_kind_of_call_keeps_its_deadline(
     bad_lines: Lines, cluster: Cluster, report: Report, scale: Scale
 ) -> None:

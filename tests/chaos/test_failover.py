@@ -8,6 +8,7 @@ from pathlib import Path
 
 import grpc
 import psycopg
+import pytest
 from podroute_router.embedded import Cluster
 
 from .conftest import AUTO, DIRECT, FDW, Outcome
@@ -28,6 +29,7 @@ UNDER_WAY_MAX = 8
 """Such calls: at most as many as there are connections."""
 
 
+@pytest.mark.full
 async def test_auto_goes_over_to_fdw_and_back(cluster: Cluster, report: Report, scale: Scale, tmp_path: Path) -> None:
     """The control: calls that ask for DIRECT all fail while the line is cut."""
     seconds = scale.pick(5, 60)

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
+import pytest
 import pytest_asyncio
 from podroute_router.embedded import Cluster
 
@@ -140,6 +141,7 @@ def moments(ended: list[Ended], at_a_time: int) -> int:
     )
 
 
+@pytest.mark.full
 async def test_after_each_single_fault_of_a_line_the_next_calls_are_served(
     bad_lines: Lines, scale: Scale, report: Report
 ) -> None:

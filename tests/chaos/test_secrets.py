@@ -54,6 +54,7 @@ def open_files(pids: Iterable[int]) -> list[str]:
     return [str(each.readlink()) for pid in pids for each in Path(f"/proc/{pid}/fd").iterdir()]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_no_secret_is_told_at_level_debug_nor_shown_by_processes(
     cluster: Cluster, secret_scan: SecretScan, tmp_path: Path, workers: int
