@@ -74,7 +74,6 @@ class Proxy:
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._server: asyncio.Server | None = None
         self._links: set[_Link] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
         self._mode = Mode.CARRY
         self._carries = asyncio.Event()
         self._latency_s = 0.0
@@ -162,9 +161,11 @@ class Proxy:
     async def _close(self) -> None:
         await self._refuse()
         self._reset()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:  # those that were accepted just now, too
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            await asyncio.sleep(0)  # connections are let go of in the loop's next round
 
     def _set_mode(self, mode: Mode) -> None:
         self._mode = mode
@@ -196,9 +197,6 @@ class Proxy:
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link = _Link(writers={End.CLIENT: writer}, is_dead=self._mode is Mode.DROP)
         self._links.add(link)
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
         try:
             try:
                 far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._to, limit=_CHUNK)
@@ -213,7 +211,6 @@ class Proxy:
             for end in End:
                 link.reset(end)
             self._links.discard(link)
-            self._tasks.discard(task)
 
     async def _carry(self, link: _Link, source: asyncio.StreamReader, to: End) -> None:
         """Carries one way until its source ends."""
