@@ -18,7 +18,7 @@ from benchmarks.stage import POD, open_stage
 LIMIT = 10
 BINS = 100
 """One record in so many has what a filter asks for."""
-KINDS: dict[str, tuple[str, ...]] = {
+KINDS: Mapping[str, Sequence[podroute.IndexMethod]] = {
     "none": (),
     "GIN": ("metadata_gin",),
     "HNSW": ("hnsw",),
@@ -58,7 +58,7 @@ def run(scale: Scale) -> Section:
             client.create_collection(name, dimension=plan.dimension, pod=POD)
             client.upsert_many(name, (_record(dataset, i) for i in range(plan.records)))
             for method in methods:
-                client.create_index(name, method=method)  # type: ignore[arg-type]
+                client.create_index(name, method=method)
         for number in range(-1, plan.rounds):  # the first warms up
             for kind in KINDS:  # in turn: what else the machine does falls on all alike
                 for call, seconds in _timed(client, _name(kind), dataset, plan, number + 1):

@@ -75,6 +75,7 @@ async def test_the_deadline_is_kept_with_the_pod_frozen(
         outcomes = [await bench.query("alpha", path), await bench.upsert("alpha", "late", path)]
         outcomes += await asyncio.gather(*(bench.query("alpha", path) for _ in range(10)))
         add_in_time(report, f"pod frozen, short, {'FDW' if path == FDW else 'DIRECT'}", outcomes)
+        assert outcomes[0].code is grpc.StatusCode.DEADLINE_EXCEEDED
         assert {outcome.code for outcome in outcomes} <= set(FAILED)
         assert_in_time(outcomes)
     assert await until_ok(bench, "alpha", path) < RECOVERY_S
@@ -85,6 +86,7 @@ async def test_the_deadline_is_kept_with_the_primary_frozen(bench: Bench, cluste
     with frozen(cluster.primary):
         outcomes = [await bench.query("alpha", FDW) for _ in range(2)]
         add_in_time(report, "primary frozen, short, FDW", outcomes)
+        assert outcomes[0].code is grpc.StatusCode.DEADLINE_EXCEEDED
         assert {outcome.code for outcome in outcomes} <= set(FAILED)
         assert_in_time(outcomes)
         assert (await bench.query("alpha", DIRECT)).code is OK

@@ -47,7 +47,7 @@ class Held:
     tasks: int
 
 
-SLACK = Held(rss_mib=6, descriptors=4, sessions=2, statements=20, tasks=8)
+SLACK = Held(rss_mib=6, descriptors=4, sessions=2, statements=6, tasks=8)
 """By how much the middle of the last third may be above that of the first: each connection prepares a statement when it
 has run it a few times, so that the rare ones come late."""
 
