@@ -87,8 +87,8 @@ SUBJECTS: Final = (
     ),
     Subject(
         name="Bad input",
-        promise="Nothing that is sent crashes a router, ends UNKNOWN or INTERNAL, or brings SQL or an address to light; "
-        "both paths answer it alike.",
+        promise="Nothing that is sent crashes a router, ends UNKNOWN or INTERNAL, or brings SQL or an address to "
+        "light; both paths answer it alike.",
         modules=("test_bad_input_at_volume",),
     ),
     Subject(
