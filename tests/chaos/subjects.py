@@ -36,7 +36,7 @@ SUBJECTS: Final = (
     ),
     Subject(
         name="Breaker and recovery",
-        promise="A dead pod fails calls within 50 ms once that is known, is probed at most twice a second, and serves "
+        promise="A dead pod fails calls within 50 ms once that is known, is probed at a bounded rate, and serves "
         "within 2 s of being back.",
         modules=("test_breaker",),
     ),
