@@ -8,33 +8,20 @@ import math
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TypeVar
 
-from podroute_router.backend import Confirm, PreparedQuery, Register
+from podroute_router.backend import Confirm, Register
 from podroute_router.config import Config, Database, Pod
 from podroute_router.domain import (
     Collection,
     Deadline,
-    Explainable,
-    Explanation,
     FoundTable,
     Index,
     IndexProgress,
-    MetadataUpdate,
-    PlainQuery,
-    Query,
-    QueryResult,
-    Record,
-    ScannedRecord,
-    ScanPage,
-    Selection,
-    UpsertMode,
     WantedIndex,
 )
 from podroute_router.drift import Drift, Inspection, database_drift, pod_place, silent_database
-from podroute_router.errors import Aborted, AlreadyExists, FailedPrecondition, PodrouteError, Unavailable
+from podroute_router.errors import Aborted, AlreadyExists, FailedPrecondition, PodrouteError
 from podroute_router.exposures import Exposed, ExposingFacts
-from podroute_router.filters import Filter
 from podroute_router.measures import UNMEASURED, Measures, MeasuresOf, PoolFacts, unmeasured
 from podroute_router.postgres import exposed_view
 from podroute_router.postgres.access import LATENCY_SETTINGS, LOCAL_SETTINGS, SESSION_SETTINGS, Relations, TableAccess
@@ -42,6 +29,7 @@ from podroute_router.postgres.extension import ready
 from podroute_router.postgres.lanes import Lanes
 from podroute_router.postgres.pool import Pool
 from podroute_router.postgres.prepare import COLLECTIONS
+from podroute_router.postgres.record_calls import RecordCalls, of_pod
 from podroute_router.shard_map import ShardMap
 
 from podroute_pgvector import adoption, exposing, exposure_drift, indexes, inspection, tables
@@ -58,12 +46,10 @@ MENDING_SHARE = 0.5
 BUILDS_PER_POD = 2
 """Indexes built at a time; a further build waits."""
 
-T = TypeVar("T")
-
 _log = logging.getLogger(__name__)
 
 
-class PgvectorBackend:
+class PgvectorBackend(RecordCalls):
     """Serves collections over the router's own connections to their pods; also makes and indexes them."""
 
     def __init__(self, config: Config, measures: MeasuresOf = unmeasured) -> None:
@@ -92,76 +78,20 @@ class PgvectorBackend:
             for name, pool in self._calls.items()
         }
 
-    leaves_at_once = True
-    """See `backend.Backend`."""
-
-    async def upsert(
-        self,
-        collection: Collection,
-        records: Sequence[Record],
-        deadline: Deadline,
-        mode: UpsertMode = UpsertMode.REPLACE,
-    ) -> int:
-        """See `backend.Backend`."""
-        return await _of(collection.placement.pod, self._access).upsert(_relations(collection), records, deadline, mode)
-
-    async def query(self, collection: Collection, query: Query, deadline: Deadline) -> QueryResult:
-        """See `backend.Backend`."""
-        return await _of(collection.placement.pod, self._access).query(_relations(collection), query, deadline)
-
-    def prepare_query(self, collection: Collection, query: PlainQuery) -> PreparedQuery | None:
-        """See `backend.QueryPreparer`."""
-        return _of(collection.placement.pod, self._access).prepare_query(_relations(collection), query)
-
     def pools(self) -> list[PoolFacts]:
         """See `backend.PoolHolder`."""
         return [pool.facts(name, self._lanes[name]) for name, pool in self._calls.items()]
-
-    async def fetch(self, collection: Collection, ids: Sequence[str], deadline: Deadline) -> list[Record]:
-        """See `backend.Backend`."""
-        return await _of(collection.placement.pod, self._access).fetch(_relations(collection), ids, deadline)
-
-    async def delete(self, collection: Collection, selection: Selection, deadline: Deadline) -> int:
-        """See `backend.Backend`."""
-        return await _of(collection.placement.pod, self._access).delete(_relations(collection), selection, deadline)
-
-    async def delete_returning(
-        self, collection: Collection, selection: Selection, most_bytes: int, deadline: Deadline
-    ) -> list[str]:
-        """See `backend.Backend`."""
-        access = _of(collection.placement.pod, self._access)
-        return await access.delete_returning(_relations(collection), selection, most_bytes, deadline)
-
-    async def count(self, collection: Collection, filter: Filter | None, deadline: Deadline) -> int:
-        """See `backend.Backend`."""
-        return await _of(collection.placement.pod, self._access).count(_relations(collection), filter, deadline)
-
-    async def update_metadata(self, collection: Collection, update: MetadataUpdate, deadline: Deadline) -> int:
-        """See `backend.Backend`."""
-        access = _of(collection.placement.pod, self._access)
-        return await access.update_metadata(_relations(collection), update, deadline)
-
-    async def scan(self, collection: Collection, page: ScanPage, deadline: Deadline) -> list[ScannedRecord]:
-        """See `backend.Backend`."""
-        return await _of(collection.placement.pod, self._access).scan(_relations(collection), page, deadline)
-
-    async def explain(
-        self, collection: Collection, asked: Explainable, deadline: Deadline, *, analyze: bool = False
-    ) -> Explanation:
-        """See `backend.Backend`."""
-        access = _of(collection.placement.pod, self._access)
-        return await access.explain(_relations(collection), asked, deadline, analyze=analyze)
 
     async def create_collection(
         self, collection: Collection, deadline: Deadline, register: Register | None = None
     ) -> None:
         """See `backend.CollectionStore`."""
-        async with _of(collection.placement.pod, self._calls).connection(deadline, writes=True) as connection:
+        async with of_pod(collection.placement.pod, self._calls).connection(deadline, writes=True) as connection:
             await tables.create(connection, collection, register)
 
     async def drop_collection(self, collection: Collection, deadline: Deadline, confirm: Confirm | None = None) -> None:
         """See `backend.CollectionStore`."""
-        async with _of(collection.placement.pod, self._calls).connection(deadline, writes=True) as connection:
+        async with of_pod(collection.placement.pod, self._calls).connection(deadline, writes=True) as connection:
             await tables.drop(connection, collection, confirm)
 
     def create_index(
@@ -169,46 +99,46 @@ class PgvectorBackend:
     ) -> AsyncGenerator[IndexProgress | Index]:
         """See `backend.CollectionStore`."""
         pod = collection.placement.pod
-        return indexes.build(_of(pod, self._builds), _of(pod, self._looks), collection, index, deadline)
+        return indexes.build(of_pod(pod, self._builds), of_pod(pod, self._looks), collection, index, deadline)
 
     async def list_indexes(self, collection: Collection, deadline: Deadline) -> list[Index]:
         """See `backend.CollectionStore`."""
-        async with _of(collection.placement.pod, self._calls).connection(deadline) as connection:
+        async with of_pod(collection.placement.pod, self._calls).connection(deadline) as connection:
             return await indexes.standing(connection, collection)
 
     async def drop_index(self, collection: Collection, name: str, deadline: Deadline) -> None:
         """See `backend.CollectionStore`."""
-        async with _of(collection.placement.pod, self._builds).connection(deadline) as connection:
+        async with of_pod(collection.placement.pod, self._builds).connection(deadline) as connection:
             await indexes.drop(connection, collection, name)
 
     async def find_tables(self, pod: str, names: Sequence[str] | None, deadline: Deadline) -> list[FoundTable]:
         """See `backend.TableAdopter`."""
-        async with _of(pod, self._calls).connection(deadline) as connection:
+        async with of_pod(pod, self._calls).connection(deadline) as connection:
             return await adoption.find(connection, names)
 
     async def adopt_collection(self, collection: Collection, deadline: Deadline) -> None:
         """See `backend.TableAdopter`."""
-        async with _of(collection.placement.pod, self._calls).connection(deadline) as connection:
+        async with of_pod(collection.placement.pod, self._calls).connection(deadline) as connection:
             await adoption.adopt(connection, collection)
 
     async def look_for_exposure(self, exposed: Exposed, deadline: Deadline) -> ExposingFacts:
         """See `backend.Exposer`."""
-        async with _of(exposed.collection.placement.pod, self._calls).connection(deadline) as connection:
+        async with of_pod(exposed.collection.placement.pod, self._calls).connection(deadline) as connection:
             return await exposing.look(connection, exposed, self._exposed_by)
 
     async def make_exposure(self, exposed: Exposed, others: Sequence[Exposed], deadline: Deadline) -> None:
         """See `backend.Exposer`."""
-        async with _of(exposed.collection.placement.pod, self._builds).connection(deadline) as connection:
+        async with of_pod(exposed.collection.placement.pod, self._builds).connection(deadline) as connection:
             await exposing.make(connection, exposed, others)
 
     async def check_exposure_removable(self, exposed: Exposed, deadline: Deadline) -> None:
         """See `backend.Exposer`."""
-        async with _of(exposed.collection.placement.pod, self._calls).connection(deadline) as connection:
+        async with of_pod(exposed.collection.placement.pod, self._calls).connection(deadline) as connection:
             await exposed_view.check_removable(connection, exposed.exposure)
 
     async def remove_exposure(self, exposed: Exposed, others: Sequence[Exposed], deadline: Deadline) -> None:
         """See `backend.Exposer`."""
-        async with _of(exposed.collection.placement.pod, self._builds).connection(deadline) as connection:
+        async with of_pod(exposed.collection.placement.pod, self._builds).connection(deadline) as connection:
             await exposing.remove(connection, exposed, others)
 
     async def inspect_exposures(self, exposures: Sequence[Exposed], deadline: Deadline) -> list[Drift]:
@@ -233,12 +163,12 @@ class PgvectorBackend:
 
     async def record_estimate(self, pod: str, deadline: Deadline) -> int:
         """See `backend.CollectionStore`."""
-        async with _of(pod, self._looks).connection(deadline) as connection:
+        async with of_pod(pod, self._looks).connection(deadline) as connection:
             return await tables.record_estimate(connection, COLLECTIONS)
 
     async def probe(self, pod: str, deadline: Deadline) -> None:
         """See `backend.CollectionStore`."""
-        async with _of(pod, self._looks).connection(deadline) as connection:
+        async with of_pod(pod, self._looks).connection(deadline) as connection:
             await connection.execute("select 1")
 
     async def inspect(self, shard_map: ShardMap, deadline: Deadline) -> Inspection:
@@ -302,6 +232,10 @@ class PgvectorBackend:
         except (TimeoutError, PodrouteError) as error:
             _log.warning("the exposures of %s were not mended, or not all of them: %r", pod_place(pod), error)
 
+    def _relations(self, collection: Collection) -> Relations:
+        base = tables.table(collection)
+        return Relations(read=base, upsert=base, upsert_as_text=False, apply_settings=LOCAL_SETTINGS)
+
     async def close(self) -> None:
         """See `backend.Backend`."""
         for connections in (self._lanes, self._calls, self._builds, self._looks):
@@ -344,15 +278,3 @@ def build_settings(pod: Pod) -> dict[str, str]:
     if pod.index_workers is not None:
         settings["max_parallel_maintenance_workers"] = str(pod.index_workers)
     return settings
-
-
-def _of(pod: str, known: Mapping[str, T]) -> T:
-    found = known.get(pod)
-    if found is None:
-        raise Unavailable("POD_UNCONFIGURED", f"this router has no address for pod {pod!r}", facts={"pod": pod})
-    return found
-
-
-def _relations(collection: Collection) -> Relations:
-    base = tables.table(collection)
-    return Relations(read=base, upsert=base, upsert_as_text=False, apply_settings=LOCAL_SETTINGS)

@@ -8,8 +8,8 @@ from typing import Protocol
 
 from podroute_router.backend import TableAdopter
 from podroute_router.domain import Collection, Deadline, Finding, FoundTable, Index, Metric, Placement
-from podroute_router.engine import MapSource
 from podroute_router.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, Unsupported
+from podroute_router.map_source import MapSource
 from podroute_router.names import check_collection_name
 from podroute_router.shard_map import ShardMap
 from podroute_router.wrappers import within

@@ -15,7 +15,6 @@ from podroute_router.adopting import SCHEMA, Adopting
 from podroute_router.backend import CollectionStore, MapFollower
 from podroute_router.config import Config
 from podroute_router.domain import Collection, Deadline, Metric, Placement
-from podroute_router.engine import MapSource, find_collection
 from podroute_router.errors import (
     AlreadyExists,
     DeadlineExceeded,
@@ -26,6 +25,7 @@ from podroute_router.errors import (
 )
 from podroute_router.exposing import Exposing, Registry
 from podroute_router.indexing import Indexing
+from podroute_router.map_source import MapSource, find_collection
 from podroute_router.names import check_collection_name
 from podroute_router.shard_map import ShardMap
 from podroute_router.wrappers import within

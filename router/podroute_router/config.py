@@ -153,9 +153,9 @@ class Timeouts(_Section):
     exact_pass_s: Seconds = 2.0
     """The exact pass of a query whose index stopped short of `limit`."""
     statement_s: Seconds = 60.0
-    """A statement whose caller has gone ends on the server after this, should the cancel not reach it."""
+    """A statement whose caller has gone ends on the server after this, should nothing else end it before."""
     queue_s: Seconds = 0.25
-    """While a call has waited longer than this for the router to begin it, further ones are refused."""
+    """A call is refused where those that wait for the router before it would take longer than this, and are many."""
     drain_s: Annotated[float, Field(ge=0)] = 0.0
     """After SIGTERM calls are taken for this long yet, while health says NOT_SERVING."""
     shutdown_s: Seconds = 20.0

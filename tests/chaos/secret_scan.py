@@ -65,6 +65,7 @@ class SecretScan:
             figure=f"{len(self.found)} found in {self.places} places, {self.bytes / 1e6:.1f} MB",
             bound="0",
             held=not self.found,
+            subject="Secrets",
         )
 
 

@@ -163,10 +163,11 @@ async def endure(cluster: Cluster, scale: Scale, report: Report, tmp_path: Path,
         ledger, callers = town.ledger, town.callers
         kills = ", ".join(f"{count} {kind}" for kind, count in sorted(crasher.kills.items()))
         figures = {fault: ledger.count(fault) for fault in Fault}
+        where = "a server of its own" if own_catalog else "the primary"
         report.add(
             Result(
                 promise="No acknowledged write is lost, nothing is seen that nobody wrote, no answer is of another "
-                "collection; what may have been written is said to be of unknown outcome, and a replay settles it",
+                f"collection, and a replay settles what is unknown; catalog on {where}",
                 load="upserts, deletes, metadata, streams, queries, a collection made anew; 2 routers, all paths: "
                 f"{ledger.counts['acknowledged']} writes acknowledged, {ledger.counts['unknown']} "
                 f"unknown, {ledger.counts['refused']} refused, {callers.reads} reads",

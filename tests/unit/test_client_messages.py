@@ -11,7 +11,7 @@ import podroute
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from podroute import index_messages, messages
+from podroute import answers, index_messages, messages
 from podroute.calling import Operations
 from podroute.v1 import collection_service_pb2, record_pb2, route_pb2, shard_map_service_pb2, vector_service_pb2
 
@@ -55,7 +55,7 @@ json_values = st.recursive(
 def test_metadata_comes_back_as_it_went(metadata: dict[str, Any]) -> None:
     request = operations.upsert("docs", [("a", [1.0], metadata)]).request
     assert isinstance(request, vector_service_pb2.UpsertRequest)
-    assert messages.record(request.records[0]).metadata == metadata
+    assert answers.record(request.records[0]).metadata == metadata
 
 
 def test_metadata_takes_the_scalars_and_arrays_of_numpy() -> None:
@@ -82,13 +82,13 @@ def test_no_metadata_is_an_empty_object() -> None:
     request = operations.upsert("docs", [("a", [1.0], None), podroute.Record("b", [1.0])]).request
     assert isinstance(request, vector_service_pb2.UpsertRequest)
     assert [record.metadata for record in request.records] == ["", ""]
-    assert messages.record(request.records[0]).metadata == {}
+    assert answers.record(request.records[0]).metadata == {}
 
 
 def test_metadata_that_python_cannot_read_is_an_error_that_names_the_record() -> None:
     stored = record_pb2.Record(id="big", vector={"values": [1.0]}, metadata='{"a": %s}' % ("9" * 5000))
     with pytest.raises(podroute.Internal, match="cannot be read") as unread:
-        messages.record(stored)
+        answers.record(stored)
     assert unread.value.metadata == {"id": "big"}
 
 
@@ -207,7 +207,7 @@ def test_a_result_tells_the_matches_and_the_way() -> None:
         route={"path": "ACCESS_PATH_FDW", "pods": ["docs"], "map_revision": 9, "on_primary": True},
         complete=True,
     )
-    result = messages.query_result(answer)
+    result = answers.query_result(answer)
     assert result.matches[0] == podroute.Match(id="a", distance=0.5, metadata={"k": [1]}, vector=[1.0, 2.0])
     assert (result.matches[1].metadata, result.matches[1].vector) == (None, None)
     assert result.route == podroute.Route(path="fdw", pods=("docs",), map_revision=9, on_primary=True)
@@ -216,9 +216,9 @@ def test_a_result_tells_the_matches_and_the_way() -> None:
 
 def test_words_that_only_a_newer_router_has_are_unknown() -> None:
     newer = collection_service_pb2.Collection(name="docs", metric=99)  # type: ignore[arg-type]
-    assert messages.collection(newer).metric == "unknown"
-    assert messages.route(route_pb2.Route(path=99)).path == "unknown"  # type: ignore[arg-type]
-    assert messages.pod(shard_map_service_pb2.Pod(name="p", state=99)).state == "unknown"  # type: ignore[arg-type]
+    assert answers.collection(newer).metric == "unknown"
+    assert answers.route(route_pb2.Route(path=99)).path == "unknown"  # type: ignore[arg-type]
+    assert answers.pod(shard_map_service_pb2.Pod(name="p", state=99)).state == "unknown"  # type: ignore[arg-type]
     assert index_messages.index_event(collection_service_pb2.CreateIndexResponse()) is None
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import podroute
 import pytest
+from podroute.service_config import SERVICE_CONFIG
 from podroute_router.config import Limits, Router, Timeouts, load_config
 from pydantic import BaseModel
 
@@ -113,6 +114,24 @@ def test_every_log_line_that_operations_quotes_is_one_of_the_code() -> None:
     for line in lines:
         for part in re.split(r"…|\bfailed\b|\bdocs\b|\b\d+\b", line):
             assert any(part.strip() in text for text in said), line
+
+
+def test_errors_says_how_often_and_after_what_clients_try_again() -> None:
+    policy = SERVICE_CONFIG["methodConfig"][0]["retryPolicy"]
+    _, _, section = text_of("docs/errors.md").partition("\n## What clients try again\n")
+    section = " ".join(section.split())
+    assert f"at most {policy['maxAttempts']} times in all" in section
+    assert f"has clients try {' and '.join(policy['retryableStatusCodes'])} again" in section
+
+
+def test_contributing_has_what_ci_runs_and_every_command_exists() -> None:
+    page = text_of("CONTRIBUTING.md")
+    (run,) = re.findall(r"^exec make --jobs=1 (.+)$", text_of(".ci/run"), re.MULTILINE)
+    assert f"`make {run}`" in page
+    targets = set(re.findall(r"^([\w-]+):", text_of("Makefile"), re.MULTILINE))
+    named = set(re.findall(r"^\| `make ([\w-]+)`", page, re.MULTILINE))
+    assert named
+    assert named <= targets
 
 
 def test_the_image_is_built_with_what_the_lock_file_has() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from google.protobuf.wrappers_pb2 import Int32Value, StringValue
 
-from podroute import index_messages, messages
+from podroute import answers, index_messages, messages
 from podroute.calls import Call, Defaults, Method, Page
 from podroute.v1 import collection_service_pb2 as collections
 from podroute.v1 import shard_map_service_pb2 as shard_maps
@@ -74,7 +74,7 @@ class ControlPlane(Defaults):
         return Call(
             method=CREATE_COLLECTION,
             request=request,
-            decode=lambda answer: messages.collection(answer.collection),
+            decode=lambda answer: answers.collection(answer.collection),
             timeout_s=self._timeout_s(timeout),
         )
 
@@ -87,7 +87,7 @@ class ControlPlane(Defaults):
         return Call(
             method=GET_COLLECTION,
             request=request,
-            decode=lambda answer: messages.collection(answer.collection),
+            decode=lambda answer: answers.collection(answer.collection),
             timeout_s=self._timeout_s(timeout),
         )
 
@@ -110,7 +110,7 @@ class ControlPlane(Defaults):
         ) -> Page[collections.ListCollectionsResponse, Collection]:
             token = answer.next_page_token
             return Page(
-                tuple(messages.collection(each) for each in answer.collections),
+                tuple(answers.collection(each) for each in answer.collections),
                 self._list_collections(page_size, token, timeout_s) if token else None,
             )
 
@@ -257,7 +257,7 @@ class ControlPlane(Defaults):
         return Call(
             method=GET_SHARD_MAP,
             request=shard_maps.GetShardMapRequest(),
-            decode=lambda answer: messages.shard_map(answer.shard_map),
+            decode=lambda answer: answers.shard_map(answer.shard_map),
             timeout_s=self._timeout_s(timeout),
         )
 
@@ -266,7 +266,7 @@ class ControlPlane(Defaults):
         return Call(
             method=LIST_PODS,
             request=shard_maps.ListPodsRequest(),
-            decode=lambda answer: tuple(messages.pod(each) for each in answer.pods),
+            decode=lambda answer: tuple(answers.pod(each) for each in answer.pods),
             timeout_s=self._timeout_s(timeout),
         )
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from dataclasses import fields
 from typing import Any, cast
 
-from podroute import messages
+from podroute import answers, messages
 from podroute.calls import Call, Defaults, Method
 from podroute.errors import Error, InvalidArgument
 from podroute.filters import FilterDict, to_filter
@@ -73,7 +73,7 @@ class DataPlane(Defaults):
         return Call(
             method=UPSERT,
             request=request,
-            decode=messages.upsert_result,
+            decode=answers.upsert_result,
             timeout_s=self._timeout_s(timeout),
         )
 
@@ -190,7 +190,7 @@ class DataPlane(Defaults):
                 include_vector=include_vector,
                 path=self._path(path),
             )
-        return Call(method=QUERY, request=request, decode=messages.query_result, timeout_s=self._timeout_s(timeout))
+        return Call(method=QUERY, request=request, decode=answers.query_result, timeout_s=self._timeout_s(timeout))
 
     def batch_query(
         self, queries: Iterable[Query], *, timeout: float | None = None
@@ -209,7 +209,7 @@ class DataPlane(Defaults):
         return Call(
             method=BATCH_QUERY,
             request=vectors.BatchQueryRequest(queries=requests),
-            decode=messages.batch_query_result,
+            decode=answers.batch_query_result,
             timeout_s=self._timeout_s(timeout),
         )
 
@@ -236,7 +236,7 @@ class DataPlane(Defaults):
         """
         with messages.refusing("fetch"):
             request = vectors.FetchRequest(collection=collection, ids=messages.id_list(ids), path=self._path(path))
-        return Call(method=FETCH, request=request, decode=messages.fetch_result, timeout_s=self._timeout_s(timeout))
+        return Call(method=FETCH, request=request, decode=answers.fetch_result, timeout_s=self._timeout_s(timeout))
 
     def delete(
         self,
@@ -269,7 +269,7 @@ class DataPlane(Defaults):
                 path=self._path(path),
                 include_ids=include_ids,
             )
-        return Call(method=DELETE, request=request, decode=messages.delete_result, timeout_s=self._timeout_s(timeout))
+        return Call(method=DELETE, request=request, decode=answers.delete_result, timeout_s=self._timeout_s(timeout))
 
     def count(
         self,
@@ -289,7 +289,7 @@ class DataPlane(Defaults):
         """
         with messages.refusing("count"):
             request = vectors.CountRequest(collection=collection, filter=_filter(filter), path=self._path(path))
-        return Call(method=COUNT, request=request, decode=messages.count_result, timeout_s=self._timeout_s(timeout))
+        return Call(method=COUNT, request=request, decode=answers.count_result, timeout_s=self._timeout_s(timeout))
 
     def update_metadata(
         self,
@@ -328,7 +328,7 @@ class DataPlane(Defaults):
         return Call(
             method=UPDATE_METADATA,
             request=request,
-            decode=messages.update_metadata_result,
+            decode=answers.update_metadata_result,
             timeout_s=self._timeout_s(timeout),
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any, cast
 
-from podroute import messages
+from podroute import answers, messages
 from podroute.calls import Call, Method
 from podroute.data_plane import DataPlane
 from podroute.errors import InvalidArgument
@@ -60,5 +60,5 @@ def _explanation(message: shard_maps.ExplainResponse) -> Explanation:
         remote_sql=tuple(message.remote_sql),
         plan=message.plan,
         findings=tuple(finding(each) for each in message.findings),
-        route=messages.route(message.route),
+        route=answers.route(message.route),
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from podroute.answers import collection, metric_name
 from podroute.errors import InvalidArgument
-from podroute.messages import collection, metric_name
 from podroute.v1 import collection_service_pb2 as collections
 from podroute.values import AdoptableTable, AdoptedCollection, Finding, Index, IndexMethod, IndexProgress
 

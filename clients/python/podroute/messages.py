@@ -1,4 +1,4 @@
-"""Python values to requests, responses to Python values. Pure: no channel, no clock."""
+"""Python values to the messages of requests. Pure: no channel, no clock."""
 
 from __future__ import annotations
 
@@ -8,45 +8,27 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-from podroute.errors import Error, Internal, InvalidArgument, from_result_status
-from podroute.v1 import collection_service_pb2 as collections
+from podroute.errors import InvalidArgument
 from podroute.v1 import record_pb2, route_pb2
-from podroute.v1 import shard_map_service_pb2 as shard_maps
 from podroute.v1 import vector_service_pb2 as vectors
 from podroute.values import (
-    Collection,
-    CountResult,
-    DeleteResult,
-    FetchResult,
-    IncompleteReason,
     IterativeScan,
-    Match,
     Metric,
     Path,
-    Placement,
-    Pod,
-    PodState,
-    QueryResult,
     Record,
     RecordLike,
-    Route,
-    ScannedRecord,
-    ShardMap,
-    Unknown,
-    UpdateMetadataResult,
     UpdateMode,
     UpsertMode,
-    UpsertResult,
     VectorLike,
     components,
 )
 
-_PATHS: dict[Path, route_pb2.AccessPath] = {
+PATHS: dict[Path, route_pb2.AccessPath] = {
     "auto": route_pb2.ACCESS_PATH_UNSPECIFIED,
     "direct": route_pb2.ACCESS_PATH_DIRECT,
     "fdw": route_pb2.ACCESS_PATH_FDW,
 }
-_METRICS: dict[Metric, record_pb2.Metric] = {
+METRICS: dict[Metric, record_pb2.Metric] = {
     "cosine": record_pb2.METRIC_COSINE,
     "l2": record_pb2.METRIC_L2,
     "inner_product": record_pb2.METRIC_INNER_PRODUCT,
@@ -56,10 +38,6 @@ _ITERATIVE_SCANS: dict[IterativeScan, vectors.IterativeScan] = {
     "off": vectors.ITERATIVE_SCAN_OFF,
     "strict": vectors.ITERATIVE_SCAN_STRICT,
     "relaxed": vectors.ITERATIVE_SCAN_RELAXED,
-}
-_INCOMPLETE_REASONS: dict[int, IncompleteReason] = {
-    vectors.INCOMPLETE_REASON_TIMED_OUT: "timed_out",
-    vectors.INCOMPLETE_REASON_SCAN_LIMITED: "scan_limited",
 }
 _UPSERT_MODES: dict[UpsertMode, vectors.UpsertMode] = {
     "replace": vectors.UPSERT_MODE_UNSPECIFIED,
@@ -71,13 +49,6 @@ _UPDATE_MODES: dict[UpdateMode, vectors.UpdateMode] = {
     "replace": vectors.UPDATE_MODE_REPLACE,
 }
 _VALUES_TAG = bytes([record_pb2.Vector.DESCRIPTOR.fields_by_name["values"].number << 3 | 2])
-_METRIC_NAMES: dict[int, Metric] = {value: name for name, value in _METRICS.items()}
-_PATH_NAMES: dict[int, Path] = {value: name for name, value in _PATHS.items() if name != "auto"}
-_POD_STATES: dict[int, PodState] = {
-    shard_maps.POD_STATE_SERVING: "serving",
-    shard_maps.POD_STATE_UNREACHABLE: "unreachable",
-    shard_maps.POD_STATE_UNCONFIGURED: "unconfigured",
-}
 
 
 @contextmanager
@@ -93,18 +64,18 @@ def refusing(field: str) -> Iterator[None]:
 
 def path_value(path: Path) -> route_pb2.AccessPath:
     """The access path of a name; raises InvalidArgument for any other word."""
-    if path not in _PATHS:
-        raise InvalidArgument.at("path", f"must be one of {', '.join(_PATHS)}", "ACCESS_PATH")
-    return _PATHS[path]
+    if path not in PATHS:
+        raise InvalidArgument.at("path", f"must be one of {', '.join(PATHS)}", "ACCESS_PATH")
+    return PATHS[path]
 
 
 def metric_value(metric: Metric | None) -> record_pb2.Metric:
     """The metric of a name, None being the collection's; raises InvalidArgument for any other word."""
     if metric is None:
         return record_pb2.METRIC_UNSPECIFIED
-    if metric not in _METRICS:
-        raise InvalidArgument.at("metric", f"must be one of {', '.join(_METRICS)}", "METRIC")
-    return _METRICS[metric]
+    if metric not in METRICS:
+        raise InvalidArgument.at("metric", f"must be one of {', '.join(METRICS)}", "METRIC")
+    return METRICS[metric]
 
 
 def iterative_scan_value(iterative_scan: IterativeScan | None) -> vectors.IterativeScan:
@@ -229,149 +200,3 @@ def key_list(keys: Iterable[str]) -> list[str]:
     if not found or found == [keys] or not all(isinstance(each, str) for each in found):
         raise InvalidArgument.at("metadata_keys", "must be a sequence of strings, with one at least", "METADATA_KEYS")
     return found
-
-
-def route(message: route_pb2.Route) -> Route:
-    """The way a call was served."""
-    return Route(
-        path=_PATH_NAMES.get(message.path, "unknown"),
-        pods=tuple(message.pods),
-        map_revision=message.map_revision,
-        on_primary=message.on_primary,
-    )
-
-
-def upsert_result(message: vectors.UpsertResponse) -> UpsertResult:
-    """How many records were written."""
-    return UpsertResult(upserted_count=message.upserted_count, route=route(message.route))
-
-
-def fetch_result(message: vectors.FetchResponse) -> FetchResult:
-    """Records found, and ids that were not."""
-    return FetchResult(
-        records=tuple(record(each) for each in message.records),
-        missing_ids=tuple(message.missing_ids),
-        route=route(message.route),
-    )
-
-
-def delete_result(message: vectors.DeleteResponse) -> DeleteResult:
-    """How many records were deleted, and which, where that was asked for."""
-    return DeleteResult(
-        deleted_count=message.deleted_count, deleted_ids=tuple(message.deleted_ids), route=route(message.route)
-    )
-
-
-def update_metadata_result(message: vectors.UpdateMetadataResponse) -> UpdateMetadataResult:
-    """How many records were updated."""
-    return UpdateMetadataResult(updated_count=message.updated_count, route=route(message.route))
-
-
-def scanned_record(message: record_pb2.Record) -> ScannedRecord:
-    """One record of a scan."""
-    return ScannedRecord(
-        id=message.id,
-        metadata=_metadata(message.metadata, message.id) if message.metadata else None,
-        vector=message.vector.values[:] if message.HasField("vector") else None,
-    )
-
-
-def count_result(message: vectors.CountResponse) -> CountResult:
-    """How many records there are."""
-    return CountResult(count=message.count, route=route(message.route))
-
-
-def query_result(message: vectors.QueryResponse) -> QueryResult:
-    """Matches, in the router's order."""
-    return QueryResult(
-        matches=tuple(_match(each) for each in message.matches),
-        route=route(message.route),
-        complete=message.complete,
-        incomplete_reason=_incomplete_reason(message.incomplete_reason),
-    )
-
-
-def _incomplete_reason(value: int) -> IncompleteReason | Unknown | None:
-    return _INCOMPLETE_REASONS.get(value, "unknown") if value else None
-
-
-def batch_query_result(message: vectors.BatchQueryResponse) -> tuple[QueryResult | Error, ...]:
-    """What became of each query, in their order."""
-    return tuple(_outcome(each) for each in message.results)
-
-
-def _outcome(message: vectors.BatchQueryResult) -> QueryResult | Error:
-    match message.WhichOneof("outcome"):
-        case "response":
-            try:
-                return query_result(message.response)
-            except Internal as error:  # metadata that Python cannot read
-                return error
-        case "error":
-            return from_result_status(message.error)
-    return Internal("the router says nothing of this query", reason="OUTCOME_MISSING")
-
-
-def _match(message: record_pb2.Match) -> Match:
-    return Match(
-        id=message.id,
-        distance=message.distance,
-        metadata=_metadata(message.metadata, message.id) if message.metadata else None,
-        vector=message.vector.values[:] if message.HasField("vector") else None,
-    )
-
-
-def record(message: record_pb2.Record) -> Record:
-    """A stored record."""
-    metadata = _metadata(message.metadata, message.id) if message.metadata else {}
-    return Record(message.id, message.vector.values[:], metadata)
-
-
-def _metadata(text: str, record_id: str) -> dict[str, Any]:
-    try:
-        metadata: dict[str, Any] = json.loads(text)
-    except ValueError as error:  # Python reads no integer beyond 4300 digits; jsonb stores such
-        raise Internal(
-            "the metadata of a record cannot be read", reason="METADATA_UNREADABLE", metadata={"id": record_id}
-        ) from error
-    return metadata
-
-
-def metric_name(value: int) -> Metric | Unknown:
-    """The name of a metric."""
-    return _METRIC_NAMES.get(value, "unknown")
-
-
-def collection(message: collections.Collection) -> Collection:
-    """A collection and its placement."""
-    placement = message.placement
-    return Collection(
-        name=message.name,
-        dimension=message.dimension,
-        metric=metric_name(message.metric),
-        placement=Placement(
-            pod=placement.pod,
-            table_schema=placement.table_schema,
-            table_name=placement.table_name,
-            generation=placement.generation,
-        ),
-    )
-
-
-def shard_map(message: shard_maps.ShardMap) -> ShardMap:
-    """The shard map as the router holds it."""
-    return ShardMap(
-        revision=message.revision,
-        pods=tuple(message.pods),
-        collections=tuple(collection(each) for each in message.collections),
-    )
-
-
-def pod(message: shard_maps.Pod) -> Pod:
-    """A pod, with what the router knows of it."""
-    return Pod(
-        name=message.name,
-        state=_POD_STATES.get(message.state, "unknown"),
-        collection_count=message.collection_count,
-        on_primary=message.on_primary,
-    )

@@ -5,7 +5,7 @@ No I/O and no clock: the clients move the messages.
 
 from __future__ import annotations
 
-from podroute import messages
+from podroute import answers
 from podroute.calls import Method
 from podroute.errors import Error
 from podroute.upserts import FIRST_PAUSE_S, LONGEST_PAUSE_S, may_resume
@@ -38,7 +38,7 @@ class Scan:
 
     def take(self, response: Response) -> list[ScannedRecord]:
         """The records of a response; a new stream would begin after them."""
-        records = [messages.scanned_record(each) for each in response.records]
+        records = [answers.scanned_record(each) for each in response.records]
         self.request.resume_token = response.resume_token
         self._pause_s = FIRST_PAUSE_S
         return records

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator
 from typing import cast
 
-from podroute import messages
+from podroute import answers, messages
 from podroute.calls import Method
 from podroute.errors import Cancelled, DeadlineExceeded, Error, Internal, ResourceExhausted, Unavailable
 from podroute.v1 import record_pb2, route_pb2
@@ -148,7 +148,7 @@ class Upserts:
         """What became of it, at the end; raises Internal where the router ended the stream too early."""
         if self.unacknowledged:
             raise Internal("the router's answer ended early", reason="STREAM_ENDED")
-        return UpsertManyResult(record_count=self.acknowledged, route=messages.route(self._route))
+        return UpsertManyResult(record_count=self.acknowledged, route=answers.route(self._route))
 
 
 def may_resume(error: Error, timeout_s: float | None) -> bool:

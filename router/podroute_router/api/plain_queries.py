@@ -19,7 +19,8 @@ from podroute.v1 import record_pb2, route_pb2, vector_service_pb2
 from podroute_router.api import responses
 from podroute_router.api.requests import packed_components
 from podroute_router.domain import AccessPath, Deadline, Search
-from podroute_router.engine import Engine, PreparedRoute, nearest_first
+from podroute_router.engine import Engine, PreparedRoute
+from podroute_router.searching import nearest_first
 
 KNOWN_MAX: Final = 10_000
 """Kinds of query that are remembered."""
