@@ -181,6 +181,12 @@ async def smallest(case: Case, caller: Caller) -> Case:
     return case
 
 
+def collections(case: Case) -> list[str]:
+    """The name of the collection that each variant names; empty where it names none or is no message."""
+    parsed = [_parsed(case.method.input_type, payload) for payload in case.payloads]
+    return [getattr(message, "collection", "") for message in parsed]
+
+
 def _of_one(method: MethodDescriptor, payload: bytes, answer: Answer) -> list[str]:
     errors = [answer] if answer.code is not grpc.StatusCode.OK else _errors_inside(answer)
     found = []
