@@ -124,6 +124,11 @@ class FdwBackend:
             facts=facts,
             setup=partial(ready, settings=LATENCY_SETTINGS, facts=facts),
         )
+        for name, look in self._looks.items():
+            self._pools[name].look_by(look, self._admin)
+            look.look_by(self._admin)
+        if self._looks:
+            self._admin.look_by(*self._looks.values())
 
     leaves_at_once = True
     """See `backend.Backend`."""

@@ -53,6 +53,8 @@ class Connection(AsyncConnection[Row]):
     """When the server last answered, on the monotonic clock."""
     left_pid = 0
     """The server's process of a connection left in mid-statement."""
+    left_for_s = math.inf
+    """Bound on how long the place of a connection left in mid-statement is kept."""
     left_socket: socket.socket | None = None
     """A second descriptor of the socket of a connection left in mid-statement: it ends when the server's side does."""
 
