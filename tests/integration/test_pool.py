@@ -15,7 +15,7 @@ from chaos.proxy import proxy_to
 from podroute_router.config import Database
 from podroute_router.domain import Deadline
 from podroute_router.embedded import Cluster
-from podroute_router.errors import DeadlineExceeded, Unavailable, Unreachable
+from podroute_router.errors import DeadlineExceeded, NobodyListens, Unavailable, Unreachable
 from podroute_router.postgres import doubt
 from podroute_router.postgres.connection import host_count
 from podroute_router.postgres.pool import Pool
@@ -78,6 +78,7 @@ async def test_a_server_that_is_not_there_is_unreachable_at_once(cluster: Cluste
         with pytest.raises(Unreachable) as failed:
             await backend_pid(opened)
         assert time.perf_counter() - started < 1
+        assert isinstance(failed.value, NobodyListens)
         assert (failed.value.reason, failed.value.facts) == ("UNREACHABLE", {"pod": "beta"})
 
 
@@ -95,8 +96,9 @@ async def test_connecting_leaves_half_of_the_time_for_another_path(cluster: Clus
         port = silent.getsockname()[1]
         async with pool(cluster, port=port) as opened:
             started = time.perf_counter()
-            with pytest.raises(Unreachable):
+            with pytest.raises(Unreachable) as failed:
                 await call_with(opened, 1.0)
+            assert not isinstance(failed.value, NobodyListens)
             assert 0.4 < time.perf_counter() - started < 0.9
 
 
@@ -128,6 +130,20 @@ async def test_a_silent_host_does_not_stand_before_the_next_and_is_not_asked_aga
         assert second != first
         assert seconds < 0.45
         await opened.close()
+
+
+@pytest.mark.parametrize("order", ["silent first", "silent last"])
+async def test_of_several_hosts_all_have_to_refuse_for_nobody_to_listen(cluster: Cluster, order: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        for ports, refused in ((f"{port},1" if order == "silent first" else f"1,{port}", False), ("1,2", True)):
+            several = Database(
+                dsn=f"host=127.0.0.1,127.0.0.1 port={ports} dbname=vectors", password=SecretStr("of no interest")
+            )
+            opened = Pool(several, size=1, linger_s=1, connect_timeout_s=0.3, facts={})
+            with pytest.raises(Unreachable) as failed:
+                await backend_pid(opened)
+            assert isinstance(failed.value, NobodyListens) == refused
 
 
 async def timed(call: Awaitable[int]) -> tuple[int, float]:

@@ -31,7 +31,7 @@ _STILL_RUNS = """
 select state = 'active' or not pg_catalog.pg_terminate_backend(pid, 250) from pg_catalog.pg_stat_activity
 where pid = $1 and usename = current_user and application_name = current_setting('application_name')
 """
-"""No row: the session is gone. One without a statement is ended, within 250 ms: its line is dead, so it was not told."""
+"""No row: it is gone. A session without a statement is ended, within 250 ms: its line is dead, so it was never told."""
 
 _log = logging.getLogger(__name__)
 
