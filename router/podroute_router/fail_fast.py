@@ -13,8 +13,10 @@ from podroute_router.domain import AccessPath, Collection, Deadline, Match, Plai
 from podroute_router.errors import PodrouteError, ResourceExhausted
 from podroute_router.wrappers import Call, T, Wrapper
 
-TRIAL_WAIT_S = 0.25
-"""How long a call waits for a trial. A port that refuses says so at once; where one takes longer somebody listens."""
+TRIAL_WAIT_S = 0.5
+"""How long a call waits for a trial, but for half of its time at most. A port that refuses does so at once; where the
+trial takes longer somebody listens, so that the pod is not known to be away any more.
+"""
 
 Trial = Callable[[str, float], Awaitable[None]]
 
@@ -60,7 +62,7 @@ class FailFast(Wrapper):
         """Returns where an open breaker has closed by the end of the trial that the call may ask for."""
         if breaker.is_refused:
             with suppress(ResourceExhausted):
-                await self._trial(pod, min(TRIAL_WAIT_S, deadline.remaining_s()))
+                await self._trial(pod, min(TRIAL_WAIT_S, deadline.remaining_s() / 2))
         if breaker.is_open:
             raise pod_down(pod, self.path, breaker)
 
