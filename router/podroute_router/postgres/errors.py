@@ -92,6 +92,7 @@ _REFUSES_LOGIN: Final = "password authentication failed"
 """In what postgres_fdw tells of a pod. It hands on no SQLSTATE; in other languages it is an unreachable pod."""
 
 
+_NOT_REACHED: Final = "the database cannot be reached"
 _REFUSED: Final = os.strerror(errno.ECONNREFUSED)
 
 
@@ -120,8 +121,9 @@ def unreachable(error: Exception, facts: Mapping[str, object]) -> PodrouteError:
             facts=facts,
             retry_after_s=RETRY_AFTER_S,
         )
-    make = NobodyListens if nobody_listens(error) else Unreachable
-    return make("UNREACHABLE", "the database cannot be reached", facts=facts, retry_after_s=RETRY_AFTER_S)
+    if nobody_listens(error):
+        return NobodyListens("UNREACHABLE", _NOT_REACHED, facts=facts, retry_after_s=RETRY_AFTER_S)
+    return Unreachable("UNREACHABLE", _NOT_REACHED, facts=facts, retry_after_s=RETRY_AFTER_S)
 
 
 def translate(error: psycopg.Error, facts: Mapping[str, object], *, writes: bool, lost: bool) -> PodrouteError:
