@@ -98,6 +98,11 @@ class FdwBackend(RecordCalls):
             facts=facts,
             setup=partial(ready, settings=LATENCY_SETTINGS, facts=facts),
         )
+        for name, look in self._looks.items():
+            self._pools[name].look_by(look, self._admin)
+            look.look_by(self._admin)
+        if self._looks:
+            self._admin.look_by(*self._looks.values())
         self._exposures = ExposureFollowing(config, primary)
         self._following = MapFollowing(
             config=config,

@@ -35,8 +35,7 @@ from podroute_router.shard_map import ShardMap
 from podroute_pgvector import adoption, exposing, exposure_drift, indexes, inspection, tables
 
 LINGER_S = 1.0
-"""A pod that does not end a left statement harms only itself, so the place is given on soon."""
-
+"""A pod that says nothing takes no new session either, so the place of a left statement is given on soon."""
 
 INSPECTION_SHARE = 0.8
 """A pod has that part of the time for its inspection, so that one that hangs does not take the others' answers."""
@@ -73,6 +72,9 @@ class PgvectorBackend(RecordCalls):
             # A build may last longer than any call, and neither it nor a busy pod may hold up a look at the pod.
             self._builds[name] = open_pool(BUILDS_PER_POD, build_settings(config.pods[name]))
             self._looks[name] = open_pool(1, {"statement_timeout": timeout})
+            for pool in (calls, self._builds[name]):
+                pool.look_by(self._looks[name])
+            self._looks[name].look_by(self._builds[name])
         self._access = {
             name: TableAccess(pool, self._lanes[name], exact_pass_s=config.timeouts.exact_pass_s)
             for name, pool in self._calls.items()

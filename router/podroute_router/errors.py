@@ -11,6 +11,7 @@
     ├── DeadlineExceeded        the call's time ran out
     ├── Unavailable             a database did not serve the call
     │   └── Unreachable         ... and no statement was sent to it, so another path may be tried
+    │       └── NobodyListens   ... as its port refused the connection, which costs nobody anything
     └── Internal                a fault of podroute's
 
 Every error carries a reason (UPPER_SNAKE, stable), facts as data, and no SQL, DSN or server text. What a server said
@@ -97,6 +98,10 @@ class Unavailable(PodrouteError):
 
 class Unreachable(Unavailable):
     """A database could not be reached, and no statement was sent."""
+
+
+class NobodyListens(Unreachable):
+    """A database's port refused the connection: that is known at once, and no server is harmed by asking."""
 
 
 class Internal(PodrouteError):

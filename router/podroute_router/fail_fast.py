@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 
 from podroute_router.backend import Backend, PreparedQuery
 from podroute_router.breaker import Breaker, pod_down
 from podroute_router.domain import AccessPath, Collection, Deadline, Match, PlainQuery
-from podroute_router.errors import PodrouteError
+from podroute_router.errors import PodrouteError, ResourceExhausted
 from podroute_router.wrappers import Call, T, Wrapper
+
+TRIAL_WAIT_S = 0.5
+"""How long a call waits for a trial, but for half of its time at most. A port that refuses does so at once; where the
+trial takes longer somebody listens, so that the pod is not known to be away any more.
+"""
+
+Trial = Callable[[str, float], Awaitable[None]]
 
 
 class FailFast(Wrapper):
@@ -23,15 +31,24 @@ class FailFast(Wrapper):
         path: that it serves.
         breakers: of the pods, by name; a pod without one is always called.
         look: has a pod probed soon.
+        trial: waits for the end of a pod's next probe, for so many seconds at most; asked where the pod's port refuses
+            connections. It raises ResourceExhausted where too many calls wait.
     """
 
     def __init__(
-        self, inner: Backend, path: AccessPath, breakers: Mapping[str, Breaker], *, look: Callable[[str], None]
+        self,
+        inner: Backend,
+        path: AccessPath,
+        breakers: Mapping[str, Breaker],
+        *,
+        look: Callable[[str], None],
+        trial: Trial,
     ) -> None:
         super().__init__(inner)
         self.path = path
         self._breakers = breakers
         self._look = look
+        self._trial = trial
 
     def prepare_query(self, collection: Collection, query: PlainQuery) -> PreparedQuery | None:
         """See `backend.QueryPreparer`."""
@@ -40,6 +57,14 @@ class FailFast(Wrapper):
         if prepared is None or breaker is None:
             return prepared
         return _FailFastQuery(prepared, self, breaker, collection.placement.pod)
+
+    async def not_down(self, breaker: Breaker, pod: str, deadline: Deadline) -> None:
+        """Returns where an open breaker has closed by the end of the trial that the call may ask for."""
+        if breaker.is_refused:
+            with suppress(ResourceExhausted):
+                await self._trial(pod, min(TRIAL_WAIT_S, deadline.remaining_s() / 2))
+        if breaker.is_open:
+            raise pod_down(pod, self.path, breaker)
 
     def failed(self, breaker: Breaker, pod: str, error: BaseException, deadline: Deadline, began: float) -> None:
         """A call that began then ended with an error."""
@@ -53,7 +78,7 @@ class FailFast(Wrapper):
         if breaker is None:
             return await call()
         if breaker.is_open:
-            raise pod_down(pod, self.path, breaker)
+            await self.not_down(breaker, pod, deadline)
         began = time.monotonic()
         try:
             result = await call()
@@ -80,7 +105,7 @@ class _FailFastQuery:
         """See `backend.PreparedQuery`."""
         breaker = self._breaker
         if breaker.is_open:
-            raise pod_down(self._pod, self._outer.path, breaker)
+            await self._outer.not_down(breaker, self._pod, deadline)
         began = time.monotonic()
         try:
             matches = await self._inner.run(vector, deadline)

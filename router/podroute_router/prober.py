@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
 from podroute_router.backend import PodProbe
-from podroute_router.breaker import TRIAL_INTERVAL_S, Breaker
+from podroute_router.breaker import TRIAL_INTERVAL_S, Breaker, BreakerState
 from podroute_router.collections import PodState
 from podroute_router.domain import AccessPath, Deadline
 from podroute_router.errors import PodrouteError
@@ -56,6 +56,8 @@ class Prober:
         self._breakers = breakers
         self._interval_s = interval_s
         self._on_change = on_change
+        self._wanted = {place: asyncio.Event() for place in breakers}
+        self._ended = {place: asyncio.Event() for place in breakers}
         self._doubts = {place: asyncio.Event() for place in breakers}
         self._told: set[Place] = set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -68,6 +70,16 @@ class Prober:
         """Probes the pod as soon as its breaker lets it."""
         self._doubts[path, pod].set()
 
+    async def trial(self, path: AccessPath, pod: str, patience_s: float) -> None:
+        """Waits for the end of the pod's next probe, for so many seconds at most; all who wait share one.
+
+        It begins as soon as the breaker lets it, which is earlier for a pod whose port refuses connections.
+        """
+        place = path, pod
+        if self._breakers[place].state is not BreakerState.HALF_OPEN:
+            self._wanted[place].set()
+        await _wait(self._ended[place], patience_s)
+
     async def close(self) -> None:
         """Stops probing."""
         for task in self._tasks:
@@ -77,17 +89,23 @@ class Prober:
     async def _watch(self, place: Place) -> None:
         path, pod = place
         breaker, doubt = self._breakers[place], self._doubts[place]
+        wanted, ended = self._wanted[place], self._ended[place]
         is_direct = path is AccessPath.DIRECT
         while True:
             if is_direct or breaker.wants_probe:
+                wanted.clear()
                 has_answered = await self._probe(place)
+                ended.set()
+                ended.clear()  # those who waited go on, those who come wait for the next
                 if is_direct:
                     await self._tell(pod, breaker, has_answered=has_answered)
             if breaker.wants_probe:
-                await asyncio.sleep(breaker.trial_in_s(time.monotonic()))
+                await asyncio.sleep(breaker.trial_in_s(time.monotonic(), on_demand=True))
+                if (left_s := breaker.trial_in_s(time.monotonic())) > 0:
+                    await _wait(wanted, left_s)
                 continue
             pause_s = min(TRIAL_INTERVAL_S, self._interval_s)
-            await asyncio.sleep(pause_s)  # however many calls are in doubt, probes are so far apart
+            await _wait(wanted, pause_s)  # however many calls are in doubt, probes are so far apart
             doubt.clear()
             if not breaker.wants_probe:
                 await _wait(doubt, self._interval_s - pause_s if is_direct else None)
@@ -104,7 +122,7 @@ class Prober:
             now = time.monotonic()
             if now - deadline.at > LATE_S:
                 return False
-            breaker.probe_failed(error.reason if isinstance(error, PodrouteError) else "INTERNAL", now)
+            breaker.probe_failed(error, now)
             if breaker.is_open and place not in self._told:
                 self._told.add(place)
                 trace = None if isinstance(error, PodrouteError) else error

@@ -86,7 +86,9 @@ class Router:
         )
         self._health = grpc_health.HealthServicer()
         probes = {path: backend for path, backend in self._backends.items() if isinstance(backend, PodProbe)}
-        self.breakers = {(path, pod): Breaker() for path in probes for pod in config.pods}
+        self.breakers = {
+            (path, pod): Breaker(on_demand=path is AccessPath.DIRECT) for path in probes for pod in config.pods
+        }
         """Whether a pod is taken to be down, by access path and pod."""
         self._prober = Prober(
             probes, self.breakers, interval_s=config.timeouts.probe_interval_s, on_change=self._on_pod_change
@@ -208,7 +210,16 @@ class Router:
         if path is AccessPath.FDW:
             backend = LoginsAwaited(backend)
         bounded = CallsBounded(backend, limit=self._config.limits.calls_per_pod, in_flight=self._in_flight)
-        return FailFast(DeadlineKept(bounded), path, self._breakers_of(path), look=partial(self._prober.look, path))
+
+        async def trial(pod: str, patience_s: float) -> None:
+            bounded.enter(pod)  # a call that waits is in flight
+            try:
+                await self._prober.trial(path, pod, patience_s)
+            finally:
+                bounded.leave(pod)
+
+        look = partial(self._prober.look, path)
+        return FailFast(DeadlineKept(bounded), path, self._breakers_of(path), look=look, trial=trial)
 
     def _breakers_of(self, path: AccessPath) -> dict[str, Breaker]:
         return {pod: breaker for (of, pod), breaker in self.breakers.items() if of is path}

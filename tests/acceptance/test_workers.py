@@ -191,8 +191,8 @@ async def test_workers_keep_to_one_budget_of_connections(
                 await asyncio.sleep(0.1)
                 most |= of_service()
         await asyncio.gather(*calls)
-    # Each worker has one more, by which it looks how the pod is, and another for a look at lanes that it left.
-    assert CONNECTIONS < most["podroute"] <= CONNECTIONS + 2 * WORKERS
+    # Each worker has one more, by which it looks how the pod is.
+    assert CONNECTIONS < most["podroute"] <= CONNECTIONS + WORKERS
     assert 0 < most["postgres_fdw"] <= FDW_CONNECTIONS
 
 

@@ -38,7 +38,7 @@ SUBJECTS: Final = (
         name="Breaker and recovery",
         promise="A dead pod fails calls within 50 ms once that is known, is probed at a bounded rate, and serves "
         "within 2 s of being back.",
-        modules=("test_breaker",),
+        modules=("test_breaker", "test_refused"),
     ),
     Subject(
         name="Failover to FDW",

@@ -15,7 +15,7 @@ from chaos.proxy import proxy_to
 from podroute_router.config import Database
 from podroute_router.domain import Deadline
 from podroute_router.embedded import Cluster
-from podroute_router.errors import DeadlineExceeded, Unavailable, Unreachable
+from podroute_router.errors import DeadlineExceeded, NobodyListens, Unavailable, Unreachable
 from podroute_router.postgres import doubt
 from podroute_router.postgres.connection import host_count
 from podroute_router.postgres.pool import Pool
@@ -78,6 +78,7 @@ async def test_a_server_that_is_not_there_is_unreachable_at_once(cluster: Cluste
         with pytest.raises(Unreachable) as failed:
             await backend_pid(opened)
         assert time.perf_counter() - started < 1
+        assert isinstance(failed.value, NobodyListens)
         assert (failed.value.reason, failed.value.facts) == ("UNREACHABLE", {"pod": "beta"})
 
 
@@ -95,8 +96,9 @@ async def test_connecting_leaves_half_of_the_time_for_another_path(cluster: Clus
         port = silent.getsockname()[1]
         async with pool(cluster, port=port) as opened:
             started = time.perf_counter()
-            with pytest.raises(Unreachable):
+            with pytest.raises(Unreachable) as failed:
                 await call_with(opened, 1.0)
+            assert not isinstance(failed.value, NobodyListens)
             assert 0.4 < time.perf_counter() - started < 0.9
 
 
@@ -128,6 +130,20 @@ async def test_a_silent_host_does_not_stand_before_the_next_and_is_not_asked_aga
         assert second != first
         assert seconds < 0.45
         await opened.close()
+
+
+@pytest.mark.parametrize("order", ["silent first", "silent last"])
+async def test_of_several_hosts_all_have_to_refuse_for_nobody_to_listen(cluster: Cluster, order: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        for ports, refused in ((f"{port},1" if order == "silent first" else f"1,{port}", False), ("1,2", True)):
+            several = Database(
+                dsn=f"host=127.0.0.1,127.0.0.1 port={ports} dbname=vectors", password=SecretStr("of no interest")
+            )
+            opened = Pool(several, size=1, linger_s=1, connect_timeout_s=0.3, facts={})
+            with pytest.raises(Unreachable) as failed:
+                await backend_pid(opened)
+            assert isinstance(failed.value, NobodyListens) == refused
 
 
 async def timed(call: Awaitable[int]) -> tuple[int, float]:
@@ -262,9 +278,15 @@ async def test_an_idle_connection_on_a_dead_line_is_asked_and_takes_the_others_w
 
 
 async def test_a_place_is_given_on_where_the_end_of_its_session_cannot_be_heard(cluster: Cluster) -> None:
-    """A line that swallows everything: the server is asked over another one. Control: it is kept for `linger_s`."""
+    """A line that swallows everything: the server is asked over another one, of another pool, as this one has no place
+    left. Control: it is kept for `linger_s`.
+    """
     with proxy_to(cluster.pods["beta"].port) as line:
-        async with pool(cluster, size=1, linger_s=60.0, port=line.port) as opened:
+        async with (
+            pool(cluster, size=1, linger_s=60.0, port=line.port) as opened,
+            pool(cluster, size=1, port=line.port) as looks,
+        ):
+            opened.look_by(looks)
             pid = await backend_pid(opened)
 
             async def call() -> None:
@@ -280,6 +302,60 @@ async def test_a_place_is_given_on_where_the_end_of_its_session_cannot_be_heard(
                     return
                 await asyncio.sleep(0.02)
             pytest.fail("the session that was never told goes on")
+
+
+async def test_a_statement_that_does_not_end_keeps_its_place_and_no_session_is_beside_the_places(
+    cluster: Cluster,
+) -> None:
+    """It takes no notice of a cancel. Controls, seen red: the place is given on after `linger_s`; the server is asked
+    over a connection beside the places.
+    """
+    seconds = 4.0
+    async with pool(cluster, size=1, linger_s=1.0) as opened, pool(cluster, size=1) as looks:
+        opened.look_by(looks)
+        ours = {await backend_pid(opened), await backend_pid(looks)}
+        with psycopg.connect(cluster.pods["beta"].admin_conninfo(), autocommit=True) as admin:
+            others = set(sessions(admin)) - ours
+            most = 0
+
+            async def watch() -> None:
+                nonlocal most
+                while True:
+                    most = max(most, len(set(sessions(admin)) - others))
+                    await asyncio.sleep(0.01)
+
+            watching = asyncio.create_task(watch())
+            began = time.perf_counter()
+            with pytest.raises(DeadlineExceeded):
+                async with opened.connection(Deadline.after(60)) as connection:
+                    await within(Deadline.after(0.1), connection.execute(DEAF.format(seconds)))
+            await within(Deadline.after(30), backend_pid(opened))
+            served_s = time.perf_counter() - began
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+    assert served_s > seconds - 0.2
+    assert most == 2
+
+
+DEAF = """
+do $$
+declare ends_at timestamptz := clock_timestamp() + {} * interval '1 s';
+begin
+    while clock_timestamp() < ends_at loop
+        begin
+            perform pg_sleep(0.05);
+        exception when query_canceled then null;
+        end;
+    end loop;
+end $$
+"""
+
+
+def sessions(admin: psycopg.Connection) -> list[int]:
+    rows = admin.execute(
+        "select pid from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"
+    ).fetchall()
+    return [pid for (pid,) in rows]
 
 
 def has_session(cluster: Cluster, pid: int) -> bool:

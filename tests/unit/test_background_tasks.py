@@ -16,7 +16,7 @@ from podroute_router import prober as probing
 from podroute_router.breaker import Breaker
 from podroute_router.collections import PodState
 from podroute_router.domain import AccessPath, Deadline
-from podroute_router.errors import Unreachable
+from podroute_router.errors import NobodyListens, Unreachable
 from podroute_router.following import Action, Following
 from podroute_router.prober import Prober
 from podroute_router.shard_map import ShardMap
@@ -115,6 +115,48 @@ async def test_a_probe_that_fails_in_any_way_is_made_again(fault: Exception, cap
     await prober.close()
     assert told == [PodState.SERVING, PodState.UNREACHABLE, PodState.SERVING]
     assert caplog.text.count("pod docs does not answer") == 1
+
+
+async def test_calls_share_trials_of_a_port_that_refuses_and_these_are_at_a_bounded_rate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(breaking, "TRIAL_INTERVAL_S", 60.0)  # those that nobody asks for
+
+    class Refusing(MemoryBackend):
+        refuses = True
+        probes = 0
+
+        async def probe(self, pod: str, deadline: Deadline) -> None:
+            self.probes += 1
+            if self.refuses:
+                raise NobodyListens("UNREACHABLE", "the database cannot be reached")
+
+    async def listen(pod: str, state: PodState) -> None:
+        """Of no interest."""
+
+    store, breaker = Refusing(), Breaker(on_demand=True)
+    for _ in range(breaking.NOT_REACHED_MAX):
+        refusal = NobodyListens("UNREACHABLE", "the database cannot be reached")
+        breaker.call_failed(refusal, Deadline(1.0), began=0.0, now=0.0)
+    prober = Prober(
+        {AccessPath.DIRECT: store}, {(AccessPath.DIRECT, "docs"): breaker}, interval_s=60.0, on_change=listen
+    )
+    prober.start()
+    await until(lambda: breaker.is_open and store.probes)
+    before, began = store.probes, time.monotonic()
+    for _ in range(5):  # each time many calls
+        await asyncio.gather(*(prober.trial(AccessPath.DIRECT, "docs", 5.0) for _ in range(100)))
+    took_s = time.monotonic() - began
+    assert store.probes - before == 5
+    assert took_s > 4 * breaking.ON_DEMAND_S
+    await asyncio.sleep(3 * breaking.ON_DEMAND_S)
+    assert store.probes - before == 5, "nobody asks"
+    store.refuses = False
+    began = time.monotonic()
+    await prober.trial(AccessPath.DIRECT, "docs", 5.0)
+    assert not breaker.is_open
+    assert time.monotonic() - began < 1
+    await prober.close()
 
 
 async def test_a_router_that_stood_still_blames_no_pod(monkeypatch: pytest.MonkeyPatch) -> None:

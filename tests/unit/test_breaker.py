@@ -8,6 +8,7 @@ import pytest
 from podroute_router.breaker import (
     FAIR_S,
     NOT_REACHED_MAX,
+    ON_DEMAND_S,
     PROBES_MAX,
     SILENT_MAX,
     TRIAL_INTERVAL_S,
@@ -18,6 +19,7 @@ from podroute_router.breaker import (
 from podroute_router.domain import AccessPath, Deadline
 from podroute_router.errors import (
     DeadlineExceeded,
+    NobodyListens,
     PodrouteError,
     ResourceExhausted,
     Unavailable,
@@ -29,6 +31,7 @@ CLOSED, OPEN, HALF_OPEN = BreakerState.CLOSED, BreakerState.OPEN, BreakerState.H
 GIVEN_S = 2 * FAIR_S
 
 NOT_REACHED = Unreachable("UNREACHABLE", "the database cannot be reached")
+REFUSED = NobodyListens("UNREACHABLE", "the database cannot be reached")
 NOT_FROM_PRIMARY = Unavailable("POD_UNREACHABLE_FROM_PRIMARY", "the primary cannot reach the pod")
 TIMED_OUT = deadline_passed()
 CONNECT_TIMED_OUT = Unreachable("UNREACHABLE", "the database cannot be reached")
@@ -48,9 +51,9 @@ def fail(breaker: Breaker, error: BaseException, times: int, *, given_s: float =
         breaker.call_failed(error, Deadline(given_s), began=0.0, now=took_s)
 
 
-def fail_probe(breaker: Breaker, now: float = 0.0) -> None:
+def fail_probe(breaker: Breaker, now: float = 0.0, error: Exception = NOT_REACHED) -> None:
     breaker.probe_began()
-    breaker.probe_failed("UNREACHABLE", now)
+    breaker.probe_failed(error, now)
 
 
 @pytest.fixture
@@ -126,7 +129,7 @@ def test_a_call_that_was_answered_during_a_probe_counts_more_than_the_probe(brea
     for _ in range(10):
         breaker.probe_began()
         breaker.answered()
-        breaker.probe_failed("DEADLINE_EXCEEDED", 0.0)
+        breaker.probe_failed(TIMED_OUT, 0.0)
     assert not breaker.is_open
 
 
@@ -138,7 +141,7 @@ def test_trials_are_made_at_a_bounded_rate_however_long_the_pod_is_away(breaker:
         breaker.probe_began()
         assert (breaker.state, breaker.is_open) == (HALF_OPEN, True)
         now += 1.0
-        breaker.probe_failed("UNREACHABLE", now)
+        breaker.probe_failed(NOT_REACHED, now)
         assert (breaker.state, breaker.trial_in_s(now)) == (OPEN, TRIAL_INTERVAL_S)
         now += TRIAL_INTERVAL_S
         assert breaker.trial_in_s(now) == 0.0
@@ -162,3 +165,32 @@ def test_what_callers_are_told_says_that_nothing_was_sent_and_what_the_last_fail
     assert isinstance(error, Unreachable)
     assert (error.reason, error.retry_after_s) == ("POD_DOWN", TRIAL_INTERVAL_S)
     assert error.facts == {"pod": "docs", "path": "fdw", "last_reason": "POD_UNREACHABLE_FROM_PRIMARY"}
+
+
+def test_a_call_may_ask_for_a_trial_soon_where_the_port_refuses_and_nowhere_else() -> None:
+    breaker = Breaker(on_demand=True)
+    fail(breaker, REFUSED, NOT_REACHED_MAX)
+    assert (breaker.is_open, breaker.is_refused) == (True, True)
+    fail_probe(breaker, 0.0, error=REFUSED)
+    assert breaker.trial_in_s(0.0, on_demand=True) == ON_DEMAND_S
+    assert breaker.trial_in_s(0.0) == TRIAL_INTERVAL_S, "without a call it is asked as often as ever"
+    error = pod_down("docs", AccessPath.DIRECT, breaker)
+    assert (error.reason, error.retry_after_s) == ("POD_DOWN", ON_DEMAND_S)
+    assert "refuses connections" in error.message
+
+
+@pytest.mark.parametrize("error", [NOT_REACHED, CONNECT_TIMED_OUT, TIMED_OUT, *SAY_NOTHING, ValueError()], ids=repr)
+def test_after_any_other_failure_the_next_trial_is_as_far_as_ever(error: Exception) -> None:
+    breaker = Breaker(on_demand=True)
+    fail(breaker, REFUSED, NOT_REACHED_MAX)
+    fail_probe(breaker, 1.0, error=error)
+    assert (breaker.is_open, breaker.is_refused) == (True, False)
+    assert breaker.trial_in_s(1.0, on_demand=True) == TRIAL_INTERVAL_S
+    assert pod_down("docs", AccessPath.DIRECT, breaker).retry_after_s == TRIAL_INTERVAL_S
+
+
+def test_where_calls_may_not_ask_a_refusal_is_as_any_other_failure(breaker: Breaker) -> None:
+    fail(breaker, REFUSED, NOT_REACHED_MAX)
+    fail_probe(breaker, 1.0, error=REFUSED)
+    assert (breaker.is_open, breaker.is_refused) == (True, False)
+    assert breaker.trial_in_s(1.0, on_demand=True) == TRIAL_INTERVAL_S

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 import pytest
 from podroute_memory.backend import MemoryBackend
 from podroute_router.backend import PreparedQuery
 from podroute_router.breaker import NOT_REACHED_MAX, SILENT_MAX, Breaker
 from podroute_router.domain import AccessPath, Collection, Deadline, Match, Metric, Placement, PlainQuery
-from podroute_router.errors import DeadlineExceeded, PodrouteError, Unreachable
-from podroute_router.fail_fast import FailFast
+from podroute_router.errors import DeadlineExceeded, NobodyListens, PodrouteError, ResourceExhausted, Unreachable
+from podroute_router.fail_fast import TRIAL_WAIT_S, FailFast
 from podroute_router.filters import Filter
 from podroute_router.wrappers import DeadlineKept
 
@@ -56,14 +57,26 @@ class Scripted(MemoryBackend):
 class Setup:
     def __init__(self) -> None:
         self.backend = Scripted()
-        self.breaker = Breaker()
+        self.breaker = Breaker(on_demand=True)
+        self.trials: list[float] = []
+        self.on_trial: Callable[[], None] = lambda: None
         self.looked: list[str] = []
         self.wrapped = FailFast(
-            DeadlineKept(self.backend), AccessPath.DIRECT, {"alpha": self.breaker}, look=self.looked.append
+            DeadlineKept(self.backend),
+            AccessPath.DIRECT,
+            {"alpha": self.breaker},
+            look=self.looked.append,
+            trial=self.trial,
         )
         prepared = self.wrapped.prepare_query(collection(), QUERY)
         assert prepared is not None
         self.prepared = prepared
+
+    async def trial(self, pod: str, patience_s: float) -> None:
+        assert pod == "alpha"
+        self.trials.append(patience_s)
+        await asyncio.sleep(0)
+        self.on_trial()
 
     async def call(self, kind: str, deadline_s: float = 5.0) -> object:
         deadline = Deadline.after(deadline_s)
@@ -94,6 +107,47 @@ async def test_calls_that_are_not_reached_open_it_and_later_ones_send_nothing(se
     assert time.perf_counter() - began < 0.05
     assert down.value.reason == "POD_DOWN"
     assert setup.backend.called == NOT_REACHED_MAX
+    assert setup.trials == [], "only a port that refuses is asked for a call"
+
+
+def refuse(setup: Setup) -> None:
+    """The pod's port refuses connections, and that is known."""
+    for _ in range(2):
+        setup.breaker.probe_began()
+        setup.breaker.probe_failed(NobodyListens("UNREACHABLE", "the database cannot be reached"), 0.0)
+    assert setup.breaker.is_open
+
+
+async def test_a_call_waits_for_a_trial_where_the_port_refuses_and_goes_on_where_it_is_answered(
+    setup: Setup, kind: str
+) -> None:
+    refuse(setup)
+    with pytest.raises(Unreachable) as down:
+        await setup.call(kind)
+    assert (down.value.reason, setup.backend.called) == ("POD_DOWN", 0)
+    setup.on_trial = setup.breaker.answered
+    await setup.call(kind)
+    assert setup.backend.called == 1
+    await setup.call(kind)
+    assert setup.trials == [TRIAL_WAIT_S, TRIAL_WAIT_S], "a call of a pod that answers asks for none"
+
+
+async def test_a_call_waits_for_a_trial_for_half_of_its_time_at_most(setup: Setup, kind: str) -> None:
+    refuse(setup)
+    with pytest.raises(Unreachable):
+        await setup.call(kind, deadline_s=0.1)
+    assert setup.trials[0] <= 0.05
+
+
+async def test_where_too_many_wait_a_call_fails_as_one_of_a_pod_that_is_down(setup: Setup, kind: str) -> None:
+    def busy() -> None:
+        raise ResourceExhausted("POD_BUSY", "too many calls")
+
+    refuse(setup)
+    setup.on_trial = busy
+    with pytest.raises(Unreachable) as down:
+        await setup.call(kind)
+    assert down.value.reason == "POD_DOWN"
 
 
 async def test_timeouts_have_the_pod_looked_at_and_an_answer_ends_that(setup: Setup, kind: str) -> None:

@@ -23,7 +23,7 @@ from psycopg.types.array import ListBinaryDumper
 
 from podroute_router.config import Database
 from podroute_router.postgres.arrays import Encoded, EncodedDumper
-from podroute_router.postgres.errors import is_refusal
+from podroute_router.postgres.errors import is_refusal, nobody_listens
 
 RV = TypeVar("RV")
 Row = tuple[Any, ...]
@@ -53,6 +53,8 @@ class Connection(AsyncConnection[Row]):
     """When the server last answered, on the monotonic clock."""
     left_pid = 0
     """The server's process of a connection left in mid-statement."""
+    left_for_s = math.inf
+    """Bound on how long the place of a connection left in mid-statement is kept."""
     left_socket: socket.socket | None = None
     """A second descriptor of the socket of a connection left in mid-statement: it ends when the server's side does."""
 
@@ -147,7 +149,8 @@ async def connect(database: Database, *, timeout_s: float, first: int = 0) -> Co
         first: which host to begin with; `Connection.host` of a connection that did well.
 
     Raises:
-        psycopg.Error, TimeoutError: it cannot be made; what the last host said.
+        psycopg.Error, TimeoutError: it cannot be made; what the last host said that did not just refuse
+            the connection.
         config.ConfigError: the password file cannot be read.
     """
     given = conninfo_to_dict(database.dsn)
@@ -161,7 +164,8 @@ async def connect(database: Database, *, timeout_s: float, first: int = 0) -> Co
             async with asyncio.timeout(share_s):
                 connection = await _log_in(options | addresses[host], secrets or [{}])
         except (psycopg.Error, TimeoutError, OSError) as error:
-            failure = error
+            if failure is None or not nobody_listens(error):
+                failure = error
         else:
             connection.host = host
             connection.prepared_max = PREPARED_MAX

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -13,6 +15,7 @@ from podroute_router.errors import (
     FailedPrecondition,
     Internal,
     InvalidArgument,
+    NobodyListens,
     PodrouteError,
     ResourceExhausted,
     Unavailable,
@@ -89,9 +92,24 @@ _REFUSES_LOGIN: Final = "password authentication failed"
 """In what postgres_fdw tells of a pod. It hands on no SQLSTATE; in other languages it is an unreachable pod."""
 
 
+_NOT_REACHED: Final = "the database cannot be reached"
+_REFUSED: Final = os.strerror(errno.ECONNREFUSED)
+
+
 def is_refusal(error: Exception) -> bool:
     """True where the server asked for a password, and said no after that; libpq gives no SQLSTATE here."""
     return isinstance(error, psycopg.OperationalError) and error.pgconn is not None and error.pgconn.used_password
+
+
+def nobody_listens(error: Exception) -> bool:
+    """True where the port refused the connection, of all addresses that were tried.
+
+    libpq gives the system's words for it, and no number; psycopg a line for each address, and what else there is.
+    """
+    if not isinstance(error, psycopg.OperationalError):
+        return False
+    told = [line for line in str(error).splitlines() if not line.startswith(("\t", "Multiple connection attempts"))]
+    return bool(told) and all(_REFUSED in line for line in told)
 
 
 def unreachable(error: Exception, facts: Mapping[str, object]) -> PodrouteError:
@@ -103,7 +121,9 @@ def unreachable(error: Exception, facts: Mapping[str, object]) -> PodrouteError:
             facts=facts,
             retry_after_s=RETRY_AFTER_S,
         )
-    return Unreachable("UNREACHABLE", "the database cannot be reached", facts=facts, retry_after_s=RETRY_AFTER_S)
+    if nobody_listens(error):
+        return NobodyListens("UNREACHABLE", _NOT_REACHED, facts=facts, retry_after_s=RETRY_AFTER_S)
+    return Unreachable("UNREACHABLE", _NOT_REACHED, facts=facts, retry_after_s=RETRY_AFTER_S)
 
 
 def translate(error: psycopg.Error, facts: Mapping[str, object], *, writes: bool, lost: bool) -> PodrouteError:

@@ -16,7 +16,7 @@ from podroute_router.postgres.connector import Connector
 from podroute_router.postgres.doubt import Doubt
 from podroute_router.postgres.errors import STALE_SESSION
 from podroute_router.postgres.lane import Lane, LaneLost
-from podroute_router.postgres.left import LeftStatements
+from podroute_router.postgres.left import LeftStatements, Places
 from podroute_router.postgres.pace import Pace
 
 DEPTH_MAX = 32
@@ -35,8 +35,9 @@ class Lanes:
 
     Args:
         connector: makes connections.
+        looks: connections over which lanes that were left are looked at.
         size: most lanes at a time.
-        linger_s: a lane that was left keeps its place until the server has ended it, for at most this long.
+        linger_s: a lane that was left keeps its place as long as any connection of the pool's that was.
         facts: names the database in errors (pod, path).
         doubt: shared by all who hold connections to the database.
         measures: is told of the reads.
@@ -45,6 +46,7 @@ class Lanes:
     def __init__(
         self,
         connector: Connector,
+        looks: Places,
         *,
         size: int,
         linger_s: float,
@@ -59,7 +61,7 @@ class Lanes:
         self._facts = facts
         self._doubt = doubt
         self._doubt.listen(self._drop_idle)
-        self._left = LeftStatements(connector, limit_s=linger_s, doubt=doubt)
+        self._left = LeftStatements(looks, limit_s=linger_s, doubt=doubt)
         self.pace = Pace()
         """Which statements may go over a lane: those that are known to be short."""
         self._lanes: list[Lane] = []

@@ -8,8 +8,8 @@ so that a dead database fails at once and serves again with the first call after
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -34,7 +34,8 @@ class Pool:
         database: its address; the secret is read anew for each connection.
         size: most connections at a time.
         linger_s: a connection left in mid-statement keeps its place until the server has ended it, for at most this
-            long. So calls that run out of time cannot pile up sessions on a server that they share.
+            long after the server has last said that it goes on. So calls that run out of time cannot pile up sessions
+            on a server that they share.
         connect_timeout_s: bound on making one, for each host that the address names.
         facts: names the database in errors (pod, path).
         setup: readies each new connection.
@@ -63,8 +64,17 @@ class Pool:
         self._slots = Slots(size, measures.waited)
         self._measures = measures
         self._linger_s = linger_s
-        self._left = LeftStatements(self._connector, limit_s=linger_s, doubt=self._doubt)
+        self._left = LeftStatements(self._looking, limit_s=linger_s, doubt=self._doubt)
+        self._lookers: Sequence[Pool] = (self,)
         self._closed = False
+
+    def look_by(self, *pools: Pool) -> None:
+        """Has sessions that were left looked at over another pool's place, as they may have taken all of this one's.
+
+        Args:
+            pools: to the same database; the first that has a free place, else the first of them, is taken.
+        """
+        self._lookers = pools
 
     @asynccontextmanager
     async def connection(self, deadline: Deadline, *, writes: bool = False) -> AsyncIterator[Connection]:
@@ -103,6 +113,7 @@ class Pool:
         """Lanes to the same database, beside the pool's own connections."""
         return Lanes(
             self._connector,
+            self._looking,
             size=size,
             linger_s=self._linger_s,
             facts=self._facts,
@@ -129,6 +140,10 @@ class Pool:
         while self._idle:
             await self._idle.pop().close()
         await self._left.close()
+
+    def _looking(self, deadline: Deadline) -> AbstractAsyncContextManager[Connection]:
+        free = (pool for pool in self._lookers if not pool._slots.locked())
+        return next(free, self._lookers[0]).connection(deadline)
 
     async def _take(self, deadline: Deadline) -> Connection:
         if self._closed:
