@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from pgvector.psycopg.vector import register_vector_info
+from pgvector.psycopg.vector import VectorBinaryLoader, VectorLoader
 from psycopg.types import TypeInfo
 
 from podroute_router.errors import FailedPrecondition
@@ -50,8 +50,15 @@ async def ready(connection: Connection, settings: Mapping[str, str], facts: Mapp
         )
     if _parts(version) < SAFE_VECTOR:
         _log.warning("pgvector %s has CVE-2026-3172, fixed in 0.8.2 (%s)", version, dict(facts))
-    register_vector_info(connection, TypeInfo("vector", oid, array_oid))
+    _register(connection, TypeInfo("vector", oid, array_oid))
     connection.vector_schema = schema
+
+
+def _register(connection: Connection, vector: TypeInfo) -> None:
+    """Has the connection read vectors. pgvector's own registration makes new classes, which psycopg keeps for good."""
+    vector.register(connection)
+    connection.adapters.register_loader(vector.oid, VectorLoader)
+    connection.adapters.register_loader(vector.oid, VectorBinaryLoader)
 
 
 def _parts(version: str) -> tuple[int, ...]:
