@@ -1,7 +1,11 @@
-"""`podroute doctor` and `podroute reconcile`, with a configuration file and without a router."""
+"""`podroute doctor` and `podroute reconcile`, with a configuration file and without a router.
+
+The installed command is run once, as starting a process takes longer than what it is to do.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -12,10 +16,17 @@ import podroute_command
 import psycopg
 import pytest
 import pytest_asyncio
+from click.testing import CliRunner, Result
+from podroute_router.cli.root import root
 from podroute_router.config import make_config
 from podroute_router.embedded import Cluster
 from podroute_router.server import Router
 from servers import router_values, separate_primary
+
+
+async def run(*arguments: str, **variables: str) -> Result:
+    """Runs the command in a thread, where no event loop runs."""
+    return await asyncio.to_thread(CliRunner().invoke, root, arguments, env=variables)
 
 
 @pytest.fixture
@@ -65,50 +76,50 @@ async def test_drift_is_told_printed_as_sql_and_mended(
 
     admin.execute("alter server podroute_alpha options (drop extensions)")
     admin.execute(f"drop foreign table podroute_fdw.{collection}".encode())
-    sick = podroute_command.run("doctor", option)
-    assert sick.returncode == 1, sick.stderr
+    sick = await run("doctor", option)
+    assert sick.exit_code == 1, sick.stderr
     assert "extensions is not set, should be 'vector'" in sick.stdout
     assert "podroute reconcile" in sick.stdout
-    told = json.loads(podroute_command.run("doctor", "--json", PODROUTE_CONFIG=str(config_file)).stdout)
+    told = json.loads((await run("doctor", "--json", PODROUTE_CONFIG=str(config_file))).stdout)
     assert [(each["kind"], each["thing"]) for each in told] == [
         ("drift", f"foreign table podroute_fdw.{collection}"),
         ("drift", "server podroute_alpha"),
         ("note", f"table vecs.{collection}"),
     ]
 
-    printed = podroute_command.run("reconcile", option, "--dry-run")
-    assert printed.returncode == 1
+    printed = await run("reconcile", option, "--dry-run")
+    assert printed.exit_code == 1
     assert printed.stdout.startswith("-- primary\nset role podroute_owner;\n")
     assert 'alter server "podroute_alpha" options (add "extensions" \'vector\');' in printed.stdout
-    assert podroute_command.run("doctor", option).returncode == 1, "a dry run changes nothing"
+    assert (await run("doctor", option)).exit_code == 1, "a dry run changes nothing"
 
-    mended = podroute_command.run("reconcile", option)
-    assert mended.returncode == 0, mended.stdout + mended.stderr
-    assert podroute_command.run("doctor", option).returncode == 0
+    mended = await run("reconcile", option)
+    assert mended.exit_code == 0, mended.stdout + mended.stderr
+    assert (await run("doctor", option)).exit_code == 0
 
 
 async def test_the_sql_of_a_dry_run_mends_too(config_file: Path, collection: str, admin: psycopg.Connection) -> None:
     admin.execute(f"drop foreign table podroute_fdw.{collection}".encode())
     admin.execute("alter server podroute_alpha options (set port '1')")
-    printed = podroute_command.run("reconcile", f"--config={config_file}", "--dry-run")
+    printed = await run("reconcile", f"--config={config_file}", "--dry-run")
     admin.execute(printed.stdout.encode())
-    assert podroute_command.run("doctor", f"--config={config_file}").returncode == 0
+    assert (await run("doctor", f"--config={config_file}")).exit_code == 0
 
 
 async def test_what_needs_an_administrator_is_left_and_told(
     config_file: Path, collection: str, admin: psycopg.Connection
 ) -> None:
     admin.execute("revoke usage on foreign data wrapper postgres_fdw from podroute_owner")
-    printed = podroute_command.run("reconcile", f"--config={config_file}", "--dry-run")
+    printed = await run("reconcile", f"--config={config_file}", "--dry-run")
     assert "-- not podroute's to mend: podroute pods prepare --primary" in printed.stdout.splitlines()
-    left = podroute_command.run("reconcile", f"--config={config_file}")
-    assert left.returncode == 1
+    left = await run("reconcile", f"--config={config_file}")
+    assert left.exit_code == 1
     assert "podroute pods prepare --primary" in left.stdout
 
 
-def test_without_a_catalog_the_doctor_cannot_look(config_file: Path, admin: psycopg.Connection) -> None:
+async def test_without_a_catalog_the_doctor_cannot_look(config_file: Path, admin: psycopg.Connection) -> None:
     admin.execute("drop schema podroute_catalog cascade")
-    failed = podroute_command.run("doctor", f"--config={config_file}")
-    assert failed.returncode == 2
+    failed = await run("doctor", f"--config={config_file}")
+    assert failed.exit_code == 2
     assert "NOT_PREPARED" in failed.stderr
     assert "Traceback" not in failed.stderr

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import podroute
 import psycopg
-import pytest
 from podroute_command import run, started
 from podroute_router.embedded import Cluster
 from servers import new_database
@@ -34,9 +33,21 @@ def block(page: str, heading: str, language: str) -> str:
     return found[1]
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_a_database_of_vecs_is_adopted_by_five_commands(page: str, cluster: Cluster, tmp_path: Path) -> None:
+def commands_of(page: str) -> list[list[str]]:
+    """The words of each line of the page that runs podroute, without its comment."""
+    lines = [line for line in block(page, PAGES[page], "sh").splitlines() if line.startswith("podroute ")]
+    return [shlex.split(line, comments=True)[1:] for line in lines]
+
+
+def test_both_pages_have_the_same_commands() -> None:
+    first, *others = (commands_of(page) for page in PAGES)
+    assert len(first) == 5
+    assert all(other == first for other in others)
+
+
+def test_a_database_of_vecs_is_adopted_by_five_commands(cluster: Cluster, tmp_path: Path) -> None:
     need_vecs()
+    page = "docs/adopting-vecs.md"
     database = new_database(cluster.primary)
     admin = cluster.primary.admin_conninfo(database)
     records = [(str(i), [float(i), 1.0, 0.0], {"n": i}) for i in range(30)]
@@ -47,17 +58,14 @@ def test_a_database_of_vecs_is_adopted_by_five_commands(page: str, cluster: Clus
         step("notes", "upsert", records=records[:5], dimension=3),
     )
     (tmp_path / "router_password").write_text(cluster.router_password_file.read_text(encoding="utf-8"))
-    configuration = block("docs/adopting-vecs.md", PAGES["docs/adopting-vecs.md"], "toml").replace(
+    configuration = block(page, PAGES[page], "toml").replace(
         "host=db1.internal dbname=app user=podroute", cluster.primary.conninfo(cluster.router_role, database)
     )
     (tmp_path / "podroute.toml").write_text(configuration, encoding="utf-8")
-    lines = [line for line in block(page, PAGES[page], "sh").splitlines() if line.startswith("podroute ")]
-    commands = [
-        [str(tmp_path / word) if (tmp_path / word).is_file() else word for word in shlex.split(line, comments=True)[1:]]
-        for line in lines
-    ]
-    assert len(commands) == 5
-    prepare, serve, *adopt = commands
+    prepare, serve, *adopt = (
+        [str(tmp_path / word) if (tmp_path / word).is_file() else word for word in command]
+        for command in commands_of(page)
+    )
     prepared = run(*prepare, PODROUTE_ADMIN_DSN=admin)
     assert prepared.returncode == 0, prepared.stderr
     assert serve.pop() == "&"

@@ -12,7 +12,7 @@ from podroute.v1 import vector_service_pb2 as vectors_pb
 from podroute_memory.backend import MemoryBackend
 from podroute_router.domain import Collection, Deadline, ScannedRecord, ScanPage
 
-from .test_api import CALL_TIMEOUT_S, LIMIT_BYTES, Face, a_config, failure, serving
+from .api.face import CALL_TIMEOUT_S, LIMIT_BYTES, Face, a_config, failure, serving
 
 RECORDS = 1200
 TEXT = "x" * 20_000

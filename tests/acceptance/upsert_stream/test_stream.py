@@ -1,107 +1,34 @@
-"""A stream of upserts: answered after commit and in order, bounded in memory, and resumed without losing a record."""
+"""A stream of upserts: answered after commit and in order, and bounded in memory and time."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import grpc
 import podroute
-import psycopg
 import pytest
-import pytest_asyncio
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
-from podroute.v1 import route_pb2, vector_service_pb2, vector_service_pb2_grpc
 from podroute_router.api.upsert_stream import MOST_AHEAD
-from podroute_router.config import make_config
 from podroute_router.embedded import Cluster
 from podroute_router.server import Router
-from servers import router_values
 
-DIMENSION = 4
-POD = "beta"
-PATHS = {"direct": route_pb2.ACCESS_PATH_DIRECT, "fdw": route_pb2.ACCESS_PATH_FDW}
-LARGE_METADATA = '{"text":"%s"}' % ("x" * 500_000)
-LARGE_REQUESTS = 30
-"""Of a megabyte each."""
-BUFFERED = 20
-"""Requests of a megabyte that gRPC may take over on its own account, at both ends together."""
-
-Request = vector_service_pb2.UpsertStreamRequest
-Response = vector_service_pb2.UpsertStreamResponse
-
-_numbers = itertools.count()
-
-
-@asynccontextmanager
-async def running(cluster: Cluster, *, port: int = 0, **timeouts: float) -> AsyncIterator[Router]:
-    values = router_values(cluster)
-    values["router"]["listen"] = f"127.0.0.1:{port}"
-    values["timeouts"] = timeouts
-    router = await Router.start(make_config(values))
-    try:
-        yield router
-    finally:
-        await router.stop(grace_s=0.1)
-
-
-@asynccontextmanager
-async def streaming(address: str) -> AsyncIterator[Callable[..., Any]]:
-    """Opens streams on a channel that retries nothing."""
-    async with grpc.aio.insecure_channel(address, [("grpc.enable_retries", 0)]) as channel:
-        yield vector_service_pb2_grpc.VectorServiceStub(channel).UpsertStream
-
-
-@pytest.fixture(params=PATHS)
-def path(request: pytest.FixtureRequest) -> Any:
-    return request.param
-
-
-@pytest_asyncio.fixture
-async def collection(client: podroute.AsyncClient) -> AsyncIterator[str]:
-    name = f"stream_{next(_numbers)}"
-    await client.create_collection(name, dimension=DIMENSION, pod=POD)
-    yield name
-    await client.delete_collection(name)
-
-
-@pytest_asyncio.fixture
-async def upsert_stream(router: Router) -> AsyncIterator[Callable[..., Any]]:
-    async with streaming(router.address) as opened:
-        yield opened
-
-
-def a_request(*ids: str, value: float = 1.0, **fields: Any) -> Request:
-    records = [{"id": name, "vector": {"values": [value] * DIMENSION}} for name in ids]
-    return Request(records=records, **fields)
-
-
-def stored(cluster: Cluster, collection: str) -> dict[str, str]:
-    """What the pod has, seen by another session: vectors by id."""
-    pod = cluster.pods[POD]
-    with psycopg.connect(pod.admin_conninfo(pod.database)) as connection:
-        return dict(connection.execute(f"select id, vec::text from vecs.{collection}".encode()).fetchall())
-
-
-async def failure(stream: Any) -> tuple[list[Response], grpc.StatusCode, error_details_pb2.ErrorInfo]:
-    """The responses of a stream that ends in an error, and the error."""
-    got: list[Response] = []
-
-    async def read_all() -> None:
-        while (response := await stream.read()) is not grpc.aio.EOF:
-            got.append(response)
-
-    with pytest.raises(grpc.aio.AioRpcError) as failed:
-        await read_all()
-    status, info = rpc_status.from_call(failed.value), error_details_pb2.ErrorInfo()
-    assert status is not None, failed.value
-    assert any(detail.Unpack(info) for detail in status.details)
-    return got, failed.value.code(), info
+from .harness import (
+    BUFFERED,
+    DIMENSION,
+    LARGE_METADATA,
+    LARGE_REQUESTS,
+    PATHS,
+    POD,
+    Request,
+    Response,
+    a_request,
+    failure,
+    running,
+    stored,
+    streaming,
+)
 
 
 async def test_each_request_is_answered_in_order_once_it_is_committed(
@@ -329,107 +256,3 @@ async def test_a_stream_that_its_caller_leaves_gives_its_connections_back(
         stream.cancel()
     for _ in range(8):
         await asyncio.wait_for(client.upsert(collection, [("a", [1.0] * DIMENSION, {})], path=path), 5.0)
-
-
-RECORDS = 6_000
-BATCH = 50
-
-
-def many_records() -> Iterator[podroute.Record]:
-    for number in range(RECORDS):
-        yield podroute.Record(str(number), [float(number)] * DIMENSION, {"n": number})
-
-
-async def many_records_async() -> AsyncIterator[podroute.Record]:
-    for record in many_records():
-        yield record
-
-
-class Interrupted:
-    """Calls `interrupt` once, when a third of the records is acknowledged, and checks that acknowledgements grow."""
-
-    def __init__(self, interrupt: Callable[[], None]) -> None:
-        self._interrupt: Callable[[], None] | None = interrupt
-        self.seen = [0]
-
-    def __call__(self, acknowledged: int) -> None:
-        assert acknowledged > self.seen[-1]
-        self.seen.append(acknowledged)
-        if acknowledged > RECORDS / 3 and self._interrupt is not None:
-            self._interrupt()
-            self._interrupt = None
-
-
-def assert_all_stored(cluster: Cluster, collection: str) -> None:
-    expected = {str(n): f"[{n},{n},{n},{n}]" for n in range(RECORDS)}
-    assert stored(cluster, collection) == expected
-
-
-async def test_many_records_are_stored_whichever_client_sends_them(
-    cluster: Cluster, router: Router, client: podroute.AsyncClient, collection: str, path: Any
-) -> None:
-    asynchronous = await client.upsert_many(collection, many_records_async(), batch=1000, path=path)
-    assert asynchronous.record_count == RECORDS
-    assert (asynchronous.route.path, asynchronous.route.pods) == (path, (POD,))
-    assert_all_stored(cluster, collection)
-    await client.delete(collection, ids=[str(n) for n in range(RECORDS)])
-
-    def send() -> podroute.UpsertManyResult:
-        with podroute.Client(router.address) as blocking:
-            return blocking.upsert_many(collection, many_records(), batch=1000, path=path)
-
-    assert await asyncio.to_thread(send) == asynchronous
-    assert_all_stored(cluster, collection)
-
-
-@pytest.mark.parametrize("kind", [podroute.Client, podroute.AsyncClient], ids=["blocking", "asyncio"])
-async def test_many_records_survive_the_death_of_their_pod(
-    cluster: Cluster, router: Router, collection: str, path: Any, kind: type
-) -> None:
-    pod = cluster.pods[POD]
-
-    def die() -> None:
-        pod.kill()
-        pod.start()
-
-    progress = Interrupted(die)
-    settings = {"batch": BATCH, "path": path, "on_progress": progress}
-    if kind is podroute.AsyncClient:
-        async with podroute.AsyncClient(router.address) as opened:
-            result = await opened.upsert_many(collection, many_records(), **settings)
-    else:
-        with podroute.Client(router.address) as blocking:
-            result = await asyncio.to_thread(blocking.upsert_many, collection, many_records(), **settings)
-    assert result.record_count == progress.seen[-1] == RECORDS
-    assert_all_stored(cluster, collection)
-
-
-async def test_many_records_survive_the_restart_of_their_router(cluster: Cluster, collection: str, path: Any) -> None:
-    async with running(cluster) as first:
-        address = first.address
-        restarted = asyncio.Event()
-        progress = Interrupted(restarted.set)
-        async with podroute.AsyncClient(address) as client:
-            sending = asyncio.create_task(
-                client.upsert_many(collection, many_records(), batch=BATCH, path=path, on_progress=progress)
-            )
-            await restarted.wait()
-            await first.stop(grace_s=0.1)
-            assert not sending.done()
-            await asyncio.sleep(0.3)
-            async with running(cluster, port=int(address.rpartition(":")[2])):
-                result = await sending
-    assert result.record_count == progress.seen[-1] == RECORDS
-    assert_all_stored(cluster, collection)
-
-
-async def test_a_bad_record_ends_the_upsert_and_tells_how_many_are_stored(
-    client: podroute.AsyncClient, collection: str
-) -> None:
-    good = [(str(n), [1.0] * DIMENSION, {}) for n in range(250)]
-    with pytest.raises(podroute.InvalidArgument) as failed:
-        await client.upsert_many(collection, [*good, ("bad", [1.0], {})], batch=100)
-    assert failed.value.reason == "DIMENSION_MISMATCH"
-    assert failed.value.metadata["acknowledged"] == "200"
-    assert failed.value.metadata["field"] == "records[50].vector"
-    assert (await client.count(collection)).count == 200

@@ -1,0 +1,1 @@
+"""Exposures as the backends make, follow, inspect and mend them, without a router."""

@@ -1,0 +1,1 @@
+"""Indexes of every kind are built, told of, replaced and dropped while reads and writes go on."""
