@@ -8,6 +8,7 @@ import logging
 import signal
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Self
 
@@ -34,6 +35,7 @@ from podroute_router.config import Config, ConfigError
 from podroute_router.doctor import FirstLook
 from podroute_router.domain import AccessPath, Deadline
 from podroute_router.engine import Engine
+from podroute_router.errors import PodrouteError
 from podroute_router.fail_fast import FailFast
 from podroute_router.following import Following
 from podroute_router.logins import LoginsAwaited
@@ -177,6 +179,8 @@ class Router:
         self._gauges.start()
         self._maps.subscribe(self._following.notice)
         await self._maps.start(CATALOG_START_S)
+        with suppress(PodrouteError):  # where there is only a saved map; tried again in the background
+            await self._register_pods(self._maps.current, Deadline.after(CATALOG_START_S))
         self._following.notice(self._maps.current)
         self._following.start()
         for pod in self._config.pods:
@@ -240,6 +244,7 @@ class Router:
         missing = sorted(self._config.pods.keys() - shard_map.pods)
         if missing:
             await self._catalog.register_pods(missing, deadline)
+            await self._maps.refresh(deadline)
 
     async def _on_pod_change(self, pod: str, state: PodState) -> None:
         serving = state is PodState.SERVING
