@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 
+import numpy as np
 from podroute_router.config import Database
 from podroute_router.domain import Deadline
 from podroute_router.embedded import Cluster
@@ -25,7 +26,7 @@ async def use_a_connection(cluster: Cluster) -> None:
         setup=setup,
     )
     async with pool.connection(Deadline.after(5)) as connection:
-        cursor = await connection.execute("select '[1,2,3]'::vector")
+        cursor = await connection.execute("select $1::vector", [np.array([1, 2, 3], np.float32)])
         [(vector,)] = await cursor.fetchall()
         assert vector.to_list() == [1, 2, 3]
     await pool.close()

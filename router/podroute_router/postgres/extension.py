@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import cache
 
-from pgvector.psycopg.vector import VectorBinaryLoader, VectorLoader
+import numpy as np
+import psycopg
+from pgvector.psycopg.vector import VectorBinaryLoader, VectorLoader, register_vector_info
+from psycopg.abc import Dumper as AnyDumper
+from psycopg.adapt import AdaptersMap, PyFormat
 from psycopg.types import TypeInfo
 
 from podroute_router.errors import FailedPrecondition
@@ -55,10 +60,20 @@ async def ready(connection: Connection, settings: Mapping[str, str], facts: Mapp
 
 
 def _register(connection: Connection, vector: TypeInfo) -> None:
-    """Has the connection read vectors. pgvector's own registration makes new classes, which psycopg keeps for good."""
+    """Has the connection read vectors, and write arrays as such."""
     vector.register(connection)
-    connection.adapters.register_loader(vector.oid, VectorLoader)
-    connection.adapters.register_loader(vector.oid, VectorBinaryLoader)
+    for dumper in _dumpers(vector.oid, vector.array_oid):
+        connection.adapters.register_dumper(np.ndarray, dumper)
+    for loader in (VectorLoader, VectorBinaryLoader):
+        connection.adapters.register_loader(vector.oid, loader)
+
+
+@cache
+def _dumpers(oid: int, array_oid: int) -> list[type[AnyDumper]]:
+    """Of text and binary. pgvector makes new classes at each registration, and psycopg keeps every class for good."""
+    adapters = AdaptersMap(psycopg.adapters)
+    register_vector_info(adapters, TypeInfo("vector", oid, array_oid))  # type: ignore[arg-type]  # any context will do
+    return [adapters.get_dumper(np.ndarray, written) for written in (PyFormat.TEXT, PyFormat.BINARY)]
 
 
 def _parts(version: str) -> tuple[int, ...]:
