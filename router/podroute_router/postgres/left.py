@@ -22,7 +22,7 @@ LOOK_INTERVAL_S = 2.0
 """Until the next look at a session that goes on; SILENT_S after a look that got no answer."""
 
 LOOK_S = 1.0
-"""Bound on a look, with its wait for a place."""
+"""Bound on a look, with its wait for a place, and with connecting, for which half of a deadline is at hand."""
 
 Places = Callable[[Deadline], AbstractAsyncContextManager[Connection]]
 """A connection for a moment, which has its place among those that may be open."""
@@ -111,9 +111,8 @@ class LeftStatements:
 
     async def _still_runs(self, pid: int) -> bool | None:
         """Asks over another connection: the end of a session is not heard on a dead line. None: no answer."""
-        deadline = Deadline.after(2 * LOOK_S)  # half of which is for connecting
         with suppress(PodrouteError, TimeoutError):
-            async with self._looks, asyncio.timeout(LOOK_S), self._places(deadline) as connection:
+            async with self._looks, asyncio.timeout(LOOK_S), self._places(Deadline.after(2 * LOOK_S)) as connection:
                 try:
                     row = await (await connection.execute(_STILL_RUNS, (pid,))).fetchone()
                 except asyncio.CancelledError:
