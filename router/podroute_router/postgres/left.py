@@ -19,10 +19,10 @@ from podroute_router.postgres.connection import Connection
 from podroute_router.postgres.doubt import SILENT_S, Doubt
 
 LOOK_INTERVAL_S = 2.0
-"""Between two looks at a session whose end was not heard of."""
+"""Until the next look at a session that goes on; SILENT_S after a look that got no answer."""
 
 LOOK_S = 1.0
-"""Bound on a look, with its wait for a place."""
+"""Bound on a look, with its wait for a place, and with connecting, for which half of a deadline is at hand."""
 
 Places = Callable[[Deadline], AbstractAsyncContextManager[Connection]]
 """A connection for a moment, which has its place among those that may be open."""
@@ -102,7 +102,7 @@ class LeftStatements:
                 while (runs := await self._still_runs(pid)) is not False:
                     if runs:
                         patience.reschedule(loop.time() + LOOK_INTERVAL_S + limit_s)
-                    if await _within(LOOK_INTERVAL_S, ended):
+                    if await _within(LOOK_INTERVAL_S if runs else SILENT_S, ended):
                         return
         except TimeoutError:
             _log.debug("a server has not said for %s s whether it has ended a left statement", limit_s)
@@ -112,7 +112,7 @@ class LeftStatements:
     async def _still_runs(self, pid: int) -> bool | None:
         """Asks over another connection: the end of a session is not heard on a dead line. None: no answer."""
         with suppress(PodrouteError, TimeoutError):
-            async with self._looks, asyncio.timeout(LOOK_S), self._places(Deadline.after(LOOK_S)) as connection:
+            async with self._looks, asyncio.timeout(LOOK_S), self._places(Deadline.after(2 * LOOK_S)) as connection:
                 try:
                     row = await (await connection.execute(_STILL_RUNS, (pid,))).fetchone()
                 except asyncio.CancelledError:
