@@ -47,6 +47,8 @@ DISTURBED = 1.1
 ATTEMPTS = 3
 REFUSED_S, HEALTH_S = 0.02, 0.1
 AMPLIFICATION = 1.2
+LEAST_SEEN = 0.9
+"""Of the calls that were made, the part that has to be in the router's log for that to say anything."""
 MIB = 1024 * 1024
 WORST_GROWTH_MIB = 60
 """What is asserted, beside that calls are refused: a machine that has other work is late with everything."""
@@ -309,7 +311,7 @@ async def test_clients_do_not_make_an_overload_worse(
             faults=f"none but the load; control, RESOURCE_EXHAUSTED retried: {made.get('eager', 0):.2f} x",
             figure=f"{made['published']:.2f} attempts a call",
             bound=f"≤ {AMPLIFICATION:g}",
-            held=made["published"] <= AMPLIFICATION,
+            held=LEAST_SEEN <= made["published"] <= AMPLIFICATION,
         )
     )
     assert seen.refused_s or "eager" in made
