@@ -126,7 +126,8 @@ class Watch:
 class Bench:
     """A router under test and a collection on each of two pods."""
 
-    def __init__(self, channel: grpc.aio.Channel, collections: dict[str, str]) -> None:
+    def __init__(self, channel: grpc.aio.Channel, collections: dict[str, str], address: str) -> None:
+        self.address = address
         self._stub = vector_service_pb2_grpc.VectorServiceStub(channel)
         self._collections = collections
 
@@ -136,9 +137,13 @@ class Bench:
 
     async def query(self, pod: str, path: int = DIRECT, *, timeout: float | None = None) -> Outcome:  # noqa: ASYNC109
         """A query of the pod's collection, without a deadline of its own unless it is given one."""
+        return await self._call(self._stub.Query, self.query_of(pod, path), timeout)
+
+    def query_of(self, pod: str, path: int) -> vector_service_pb2.QueryRequest:
+        """The request for it."""
         request = vector_service_pb2.QueryRequest(collection=self._collections[pod], path=path, limit=1)
         request.vector.values.extend([1.0] * DIMENSION)
-        return await self._call(self._stub.Query, request, timeout)
+        return request
 
     async def warm(self, pod: str, path: int = DIRECT) -> None:
         """Has the router open its connections, those for writes and those that short queries share."""
@@ -193,7 +198,7 @@ async def bench(cluster: Cluster) -> AsyncIterator[Bench]:
         for pod, name in names.items():
             await client.create_collection(name, dimension=DIMENSION, pod=pod)
             await client.upsert(name, [("a", [1.0] * DIMENSION, {})])
-        yield Bench(channel, names)
+        yield Bench(channel, names, router.address)
         for name in names.values():
             await client.delete_collection(name)
     await router.stop()

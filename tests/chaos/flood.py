@@ -4,7 +4,8 @@ Commands come as lines of JSON, and each is answered with one:
 
 - `{method, request, callers, seconds}`: closed loop, `{served, ended}`, of which the served ended in time;
 - `{method, request, rate, seconds, timeout_s}`: open loop, `{sent, late_s, calls}`, where a call is `[code, reason,
-  has RetryInfo, seconds from its start]`, and late_s how far behind its schedule the process was at worst.
+  has RetryInfo, seconds from its start]`, and late_s how far behind its schedule the process was at worst. timeout_s
+  may be null: the router's own default.
 
 `request` is base64. The process ends when its stdin does.
 """
@@ -61,7 +62,7 @@ async def closed_loop(rpc: Any, request: bytes, callers: int, seconds: float) ->
     return {"served": served, "ended": ended}
 
 
-async def open_loop(rpc: Any, request: bytes, rate: float, seconds: float, timeout_s: float) -> dict[str, Any]:
+async def open_loop(rpc: Any, request: bytes, rate: float, seconds: float, timeout_s: float | None) -> dict[str, Any]:
     """Calls have their times, at random, however long those before them take."""
     draw = random.Random(os.getpid())
     known: dict[bytes, tuple[str, bool]] = {}

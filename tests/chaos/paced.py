@@ -16,6 +16,7 @@ from podroute_router.embedded import Cluster
 from servers import router_values
 
 from .conftest import DIMENSION, Bench, Outcome
+from .generators import Call
 from .relay import Relay
 from .routers import router_process
 
@@ -42,7 +43,7 @@ async def paced(call: Callable[[int], Awaitable[Outcome]], *, rate: float, secon
     return [Paced(at_s, await ended) for at_s, ended in zip(due, calls, strict=True)]
 
 
-def quantile_ms(outcomes: Sequence[Outcome], share: float) -> float:
+def quantile_ms(outcomes: Sequence[Outcome | Call], share: float) -> float:
     """The time that so much of the calls took at most."""
     seconds = sorted(outcome.seconds for outcome in outcomes)
     return 1000 * seconds[min(len(seconds) - 1, int(share * len(seconds)))]
@@ -91,7 +92,7 @@ async def benches_of(
                 await client.create_collection(name, dimension=DIMENSION, pod=collections[known_as], timeout=20)
                 await client.upsert(name, [("a", [1.0] * DIMENSION, {})], timeout=20)
             channels = [grpc.aio.insecure_channel(router.address, OWN_CONNECTION) for _ in range(count)]
-            yield [Bench(await stack.enter_async_context(channel), names) for channel in channels]
+            yield [Bench(await stack.enter_async_context(each), names, router.address) for each in channels]
             for name in names.values():
                 await client.delete_collection(name, timeout=20)
 

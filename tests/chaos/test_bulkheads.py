@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from statistics import fmean
+from typing import NamedTuple
 
 import grpc
 import psycopg
@@ -15,8 +17,9 @@ from podroute_router.embedded import Cluster
 from podroute_router.embedded.server import Server
 from servers import router_values
 
-from .conftest import AUTO, DIRECT, FDW, Bench, Outcome
-from .paced import bench_of, benches_of, paced, quantile_ms, until_served
+from .conftest import DIRECT, FDW, Bench
+from .generators import Call, Generator
+from .paced import bench_of, benches_of, quantile_ms, until_served
 from .report import Report, Result
 from .scale import Scale
 
@@ -25,6 +28,11 @@ PATHS = {"direct": DIRECT, "fdw": FDW}
 DEADLINE_S, BUDGET_S = 5.0, 1.2
 """The frozen pod's calls use the budget up: it is of so many seconds' calls, and each waits for its deadline."""
 P99_RATIO = 1.2
+ATTEMPTS = 3
+"""Of a measurement whose baselines differ by more than that ratio: the least disturbed one counts."""
+WARM_S = 2.0
+"""Load before each baseline."""
+NO_RETRIES = {"grpc.enable_retries": 0}
 CALLS, CONNECTIONS, FDW_CONNECTIONS = 12, 6, 4
 LOOKS = 1
 """Connections of each worker beside the budget, by which it looks how the pod is."""
@@ -39,11 +47,40 @@ def locked(pod: Server, collection: str) -> Iterator[None]:
         holder.rollback()
 
 
+class Windows(NamedTuple):
+    """The calls to both pods before, while and after one of them is frozen."""
+
+    before: list[Call]
+    beside: list[Call]
+    after: list[Call]
+    frozen: list[Call]
+    """Those to the frozen pod, while it is."""
+
+    @property
+    def baselines_ms(self) -> tuple[float, float]:
+        """The p99 of the other pod's calls before and after."""
+        return quantile_ms(self.before, 0.99), quantile_ms(self.after, 0.99)
+
+    @property
+    def baseline_ms(self) -> float:
+        """What stands between the two."""
+        return fmean(self.baselines_ms)
+
+    @property
+    def disturbance(self) -> float:
+        """How many times the lower baseline the higher one is: all that they share is the machine."""
+        return max(self.baselines_ms) / min(self.baselines_ms)
+
+
 @pytest.mark.full
 async def test_a_frozen_pod_takes_nothing_from_the_other(
     cluster: Cluster, report: Report, scale: Scale, tmp_path: Path
 ) -> None:
-    """The control: the same calls to the frozen pod fail, every one. By FDW in a full run only."""
+    """The control: the same calls to the frozen pod fail, every one. By FDW in a full run only.
+
+    Each pod's callers are a process of their own: in one process the failing calls, and that process's garbage
+    collector, keep the others' answers waiting, for 0.1 s and more at a time.
+    """
     for name in ("direct", "fdw") if scale.full else ("direct",):
         folder = tmp_path / name
         folder.mkdir()
@@ -51,53 +88,61 @@ async def test_a_frozen_pod_takes_nothing_from_the_other(
 
 
 async def freeze_one_of_two(cluster: Cluster, report: Report, scale: Scale, tmp_path: Path, *, name: str) -> None:
+    """Measures again where what the two baselines share was not the same, however the calls between them fared."""
     path, rate, seconds = PATHS[name], scale.pick(50, 200), scale.pick(2, 20)
     values = router_values(cluster) | {
         "timeouts": {"default_s": DEADLINE_S},
         "limits": {"calls_per_pod": int(BUDGET_S * rate)},
     }
+    taken: list[Windows] = []
     async with bench_of(values, tmp_path) as bench:
-        for pod in ("alpha", "beta"):
-            await until_served(bench, pod, path)
+        with ExitStack() as held:
+            generators = [Generator(bench.address, bench.query_of(pod, path), NO_RETRIES) for pod in ("alpha", "beta")]
+            for generator in generators:
+                held.callback(generator.close)
 
-        async def ask(pod: str) -> Outcome:
-            try:
-                return await bench.query(pod, path)
-            except LookupError:  # gRPC's own CANCELLED, without a reason: counted as a failure
-                return Outcome(grpc.StatusCode.CANCELLED, "", AUTO, 0.0, 0.0)
+            async def both(seconds: float = seconds) -> list[list[Call]]:
+                return await asyncio.gather(*(each.open_loop(rate=rate, seconds=seconds) for each in generators))
 
-        async def both() -> tuple[list[Outcome], list[Outcome]]:
-            alpha, beta = await asyncio.gather(
-                paced(lambda _: ask("alpha"), rate=rate, seconds=seconds),
-                paced(lambda _: ask("beta"), rate=rate, seconds=seconds),
-            )
-            return [each.outcome for each in alpha], [each.outcome for each in beta]
+            async def both_served() -> list[list[Call]]:
+                for pod in ("alpha", "beta"):
+                    await until_served(bench, pod, path)
+                await both(WARM_S)
+                return await both()
 
-        _, before = await both()
-        cluster.pods["alpha"].freeze()
-        try:
-            frozen, beside = await both()
-        finally:
-            cluster.pods["alpha"].thaw()
-        await until_served(bench, "alpha", path)
-    failed = sum(outcome.code is not OK for outcome in beside)
-    unexplained = sum(outcome.code is grpc.StatusCode.CANCELLED for outcome in (*frozen, *beside))
-    baseline_ms, p99_ms = quantile_ms(before, 0.99), quantile_ms(beside, 0.99)
+            while not taken or (len(taken) < ATTEMPTS and taken[-1].disturbance > P99_RATIO):
+                _, before = await both_served()
+                cluster.pods["alpha"].freeze()
+                try:
+                    frozen, beside = await both()
+                finally:
+                    cluster.pods["alpha"].thaw()
+                _, after = await both_served()
+                taken.append(Windows(before, beside, after, frozen))
+    best = min(taken, key=lambda each: each.disturbance)
+    beside = [call for each in taken for call in each.beside]
+    failures = Counter(f"{call.code} {call.reason}" for call in beside if call.code != "OK")
+    failed = failures.total()
+    unexplained = sum(call.code == "CANCELLED" for each in taken for call in (*each.frozen, *each.beside))
+    p99_ms = quantile_ms(best.beside, 0.99)
+    ratio = p99_ms / best.baseline_ms
+    is_disturbed = best.disturbance > P99_RATIO
     report.add(
         Result(
             promise=f"A frozen pod takes nothing from the other ({name.upper()})",
-            load=f"{rate:g} queries/s on each of two pods, open loop, {seconds:g} s before and {seconds:g} s frozen",
+            load=f"{rate:g} queries/s on each of two pods, a process each, open loop, {seconds:g} s each time",
             faults="one pod frozen; control: all of its own calls fail",
-            figure=f"{failed} of {len(beside)} failed, p99 {p99_ms:.1f} ms, before {baseline_ms:.1f} ms "
-            f"({p99_ms / baseline_ms:.2f} x); {unexplained} of both CANCELLED without a reason",
+            figure=f"{failed} of {len(beside)} failed, p99 {p99_ms:.1f} ms, "
+            f"before {best.baselines_ms[0]:.1f}, after {best.baselines_ms[1]:.1f} ms ({ratio:.2f} x"
+            f"{', but disturbed' if is_disturbed else ''}); {unexplained} of both CANCELLED without a reason",
             bound=f"0, {P99_RATIO:g} x",
-            held=failed == 0 and unexplained == 0 and p99_ms <= P99_RATIO * baseline_ms,
+            held=failed == 0 and unexplained == 0 and ratio <= P99_RATIO and not is_disturbed,
         )
     )
-    assert all(outcome.code is not OK for outcome in frozen)
-    assert {outcome.code for outcome in before} == {OK}
-    assert failed == 0
-    assert p99_ms < 10 * baseline_ms + 200
+    assert all(call.code != "OK" for each in taken for call in each.frozen)
+    assert {call.code for each in taken for call in (*each.before, *each.after)} == {"OK"}
+    assert not failures
+    assert p99_ms < 10 * best.baseline_ms + 200
 
 
 @pytest.mark.full

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import os
 import re
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from subprocess import DEVNULL, PIPE, Popen
 from typing import Any
 
 import grpc
@@ -26,28 +23,38 @@ from podroute.v1 import route_pb2, vector_service_pb2, vector_service_pb2_grpc
 from podroute_router.embedded import Cluster
 from servers import router_values
 
+from .generators import QUERY, Call, Generator
 from .report import Report, Result
 from .routers import RouterProcess, router_process
 from .scale import Scale
 
-FLOOD = Path(__file__).with_name("flood.py")
 GENERATORS = 2
+NO_RETRIES = {"grpc.enable_retries": 0}
 CALLERS = 8
 """Of each generator, for the peak."""
+AROUND = 0.95, 1.1
+"""Rates for the peak, as parts of what is served to callers who wait."""
 FACTOR = 3.0
 TIMEOUT_S = 2.0
 DIMENSION = 64
 RECORDS = 2_000
 """Of which the memory backend looks at each: some 3 ms of a router's processor a call, so that Python's generators are
 not the bottleneck."""
-QUERY = "/podroute.v1.VectorService/Query"
 
 GOODPUT = 0.9
+DISTURBED = 1.1
+"""How many times the lower of the two peaks the higher one may be; beyond that the measurement is made again."""
+ATTEMPTS = 3
 REFUSED_S, HEALTH_S = 0.02, 0.1
 AMPLIFICATION = 1.2
+LEAST_SEEN = 0.9
+"""Of the calls that were made, the part that has to be in the router's log for that to say anything."""
 MIB = 1024 * 1024
 WORST_GROWTH_MIB = 60
 """What is asserted, beside that calls are refused: a machine that has other work is late with everything."""
+
+TOLD_S = 1.2
+"""After so long the router has told of its last refusals."""
 
 SCANS, IDLE, FETCHES = 50, 50, 16
 PAGE_MIB, STREAM_MIB = 8, 0.25
@@ -75,8 +82,13 @@ def keep_to(processor: int, pid: int) -> None:
         os.sched_setaffinity(int(thread.name), {processor})
 
 
+def served_of(calls: Sequence[Call]) -> int:
+    """How many of them were served."""
+    return sum(call.code == "OK" for call in calls)
+
+
 class Generators:
-    """Processes of flood.py.
+    """Processes of flood.py, on one processor.
 
     Args:
         address: what they call.
@@ -85,65 +97,56 @@ class Generators:
     """
 
     def __init__(self, address: str, request: Message, options: dict[str, Any]) -> None:
-        self._command = {"method": QUERY, "request": base64.b64encode(request.SerializeToString()).decode()}
-        argument = json.dumps(options | {"grpc.use_local_subchannel_pool": 1})
-        self._processes = [
-            Popen([sys.executable, FLOOD, address, argument], stdin=PIPE, stdout=PIPE, stderr=DEVNULL, bufsize=0)
-            for _ in range(GENERATORS)
-        ]
-        self.answered = 0
-        """Calls that `peak_per_s` has made."""
-        for process in self._processes:
-            keep_to(processors()[-1], process.pid)
+        self._each = [Generator(address, request, options) for _ in range(GENERATORS)]
+        for generator in self._each:
+            keep_to(processors()[-1], generator.pid)
 
     async def peak_per_s(self, seconds: float) -> float:
-        """The calls a second that are served to callers who wait for their answers."""
-        answers = await self._ask(callers=CALLERS, seconds=seconds)
-        self.answered += sum(answer["ended"] for answer in answers)
-        return sum(answer["served"] for answer in answers) / seconds
+        """The most calls a second that are served, of three windows: to callers who wait for their answers, and at
+        rates of about that."""
+        loops = (each.closed_loop(callers=CALLERS, seconds=seconds) for each in self._each)
+        closed = sum([served for served, _ in await asyncio.gather(*loops)]) / seconds
+        rates = [served_of(await self.flood(share * closed, seconds)) / seconds for share in AROUND]
+        return max(closed, *rates)
 
-    async def flood(self, rate_per_s: float, seconds: float) -> list[tuple[str, str, bool, float]]:
-        """Calls come at the rate, whatever becomes of them; how each ended, see flood.py."""
-        answers = await self._ask(rate=rate_per_s / GENERATORS, seconds=seconds, timeout_s=TIMEOUT_S)
-        return [tuple(call) for answer in answers for call in answer["calls"]]
+    async def flood(self, rate_per_s: float, seconds: float) -> list[Call]:
+        """Calls come at the rate, whatever becomes of them."""
+        rate = rate_per_s / GENERATORS
+        loops = (each.open_loop(rate=rate, seconds=seconds, timeout_s=TIMEOUT_S) for each in self._each)
+        return [call for calls in await asyncio.gather(*loops) for call in calls]
 
     def close(self) -> None:
         """Ends the processes."""
-        for process in self._processes:
-            process.kill()
-            process.communicate()
-
-    async def _ask(self, **command: object) -> list[dict[str, Any]]:
-        def ask(process: Popen[bytes]) -> dict[str, Any]:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            process.stdin.write(json.dumps(self._command | command).encode() + b"\n")
-            answer: dict[str, Any] = json.loads(process.stdout.readline())
-            return answer
-
-        return await asyncio.gather(*(asyncio.to_thread(ask, process) for process in self._processes))
+        for generator in self._each:
+            generator.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overload:
     """What was seen at three times the peak."""
 
-    peak_per_s: float
+    peaks_per_s: tuple[float, float]
+    """Before and after."""
     served_per_s: float
     sent: int
-    answered_before: int
-    """Calls that were made to find the peak."""
     refused_s: list[float]
     """Of each call that was refused with ROUTER_BUSY and a RetryInfo."""
     otherwise: int
     """Calls that ended in any other way."""
     health_s: list[float]
     rss_mib: list[float]
+    log: str
+    """What the router wrote meanwhile."""
 
     @property
     def goodput(self) -> float:
-        """Served calls a second, as a part of the peak."""
-        return self.served_per_s / self.peak_per_s
+        """Served calls a second, as a part of the higher peak."""
+        return self.served_per_s / max(self.peaks_per_s)
+
+    @property
+    def disturbance(self) -> float:
+        """How many times the lower peak the higher one is: all that they share is the machine."""
+        return max(self.peaks_per_s) / min(self.peaks_per_s)
 
 
 class Watch:
@@ -200,33 +203,37 @@ async def forgotten(router: RouterProcess, name: str) -> None:
 
 
 async def overloaded(router: RouterProcess, name: str, seconds: float, options: dict[str, Any]) -> Overload:
-    """Takes the router's peak, and then three times that."""
+    """Takes the router's peak, then three times that, then the peak again."""
     request = await filled(router, name)
     with ExitStack() as held:
         generators = Generators(router.address, request, options)
         held.callback(generators.close)
         await generators.peak_per_s(0.5)
-        peak = await generators.peak_per_s(max(1.0, seconds / 3))
+        before = await generators.peak_per_s(max(1.0, seconds / 6))
+        await asyncio.sleep(TOLD_S)
+        logged = len(router.running.err)
         watch = Watch(router)
         watching = asyncio.create_task(watch.run())
         try:
-            calls = await generators.flood(FACTOR * peak, seconds)
+            calls = await generators.flood(FACTOR * before, seconds)
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
-    await asyncio.sleep(0.3)
+        await asyncio.sleep(TOLD_S)
+        log = router.running.err[logged:]
+        after = await generators.peak_per_s(max(1.0, seconds / 6))
     await forgotten(router, name)
-    served = [call for call in calls if call[0] == "OK"]
-    refused = [call[3] for call in calls if call[:3] == ("RESOURCE_EXHAUSTED", "ROUTER_BUSY", True)]
+    served = served_of(calls)
+    refused = [call.seconds for call in calls if call[:3] == ("RESOURCE_EXHAUSTED", "ROUTER_BUSY", True)]
     return Overload(
-        peak_per_s=peak,
-        served_per_s=len(served) / seconds,
+        peaks_per_s=(before, after),
+        served_per_s=served / seconds,
         sent=len(calls),
-        answered_before=generators.answered,
         refused_s=refused,
-        otherwise=len(calls) - len(served) - len(refused),
+        otherwise=len(calls) - served - len(refused),
         health_s=watch.health_s,
         rss_mib=watch.rss_mib,
+        log=log,
     )
 
 
@@ -236,26 +243,36 @@ async def test_what_cannot_be_served_is_refused_at_once(
 ) -> None:
     """The control, in a full run: a queue of an hour. Calls then end at their deadlines, or as gRPC likes."""
     seconds = scale.pick(2, 30)
+    taken: list[Overload] = []
     with memory_router(cluster, tmp_path) as router:
-        seen = await overloaded(router, "overload", seconds, {"grpc.enable_retries": 0})
+        while not taken or (len(taken) < ATTEMPTS and taken[-1].disturbance > DISTURBED):
+            taken.append(await overloaded(router, "overload", seconds, NO_RETRIES))
+    seen = min(taken, key=lambda each: each.disturbance)
+    otherwise, is_disturbed = sum(each.otherwise for each in taken), seen.disturbance > DISTURBED
     faults = "none but the load"
     if scale.full:
         with memory_router(cluster, tmp_path, timeouts={"queue_s": 3600.0}) as router:
-            control = await overloaded(router, "overload", 5, {"grpc.enable_retries": 0})
+            control = await overloaded(router, "overload", 5, NO_RETRIES)
         assert not control.refused_s
         faults += f"; control, queue_s of 1 h: {control.otherwise} of {control.sent} calls ended without an answer"
-    load = f"open loop, {FACTOR:g} times the peak of {seen.peak_per_s:.0f} calls/s of some ms; one processor"
+    peaks = "{:.0f} calls/s (after: {:.0f})".format(*seen.peaks_per_s)
+    load = f"open loop, {FACTOR:g} times the peak of {peaks} of some ms; one processor"
     late_refused, late_health = percentile(seen.refused_s, 0.99), percentile(seen.health_s, 0.99)
     third = len(seen.rss_mib) // 3
     growth = max(seen.rss_mib[-third:]) - max(seen.rss_mib[:third])
     for promise, figure, bound, held in (
-        ("Overload: goodput", f"{seen.goodput:.0%} of peak", f"≥ {GOODPUT:.0%}", seen.goodput >= GOODPUT),
+        (
+            "Overload: goodput",
+            f"{seen.goodput:.0%} of peak{', but disturbed' if is_disturbed else ''}",
+            f"≥ {GOODPUT:.0%}",
+            seen.goodput >= GOODPUT and not is_disturbed,
+        ),
         (
             "Overload: the rest is refused with RESOURCE_EXHAUSTED and RetryInfo at once",
             f"p50 {percentile(seen.refused_s, 0.5) * 1e3:.0f} ms, p99 {late_refused * 1e3:.0f} ms; "
-            f"{seen.otherwise} of {seen.sent} calls ended otherwise",
+            f"{otherwise} of {sum(each.sent for each in taken)} calls ended otherwise",
             "p99 < 20 ms, 0 otherwise",
-            late_refused < REFUSED_S and not seen.otherwise,
+            late_refused < REFUSED_S and not otherwise,
         ),
         ("Overload: health answers", f"p99 {late_health * 1e3:.0f} ms", "< 100 ms", late_health < HEALTH_S),
         ("Overload: memory is bounded", f"{growth:+.1f} MiB from the first to the last third", "≤ 5 MiB", growth <= 5),
@@ -281,12 +298,9 @@ async def test_clients_do_not_make_an_overload_worse(
     made = {}
     for name, options in (("published", {}), ("eager", {"grpc.service_config": json.dumps(eager)})):
         with memory_router(cluster, tmp_path, router=router_log) as router:
-            before = len(router.running.err)
             seen = await overloaded(router, "overload", scale.pick(1.5, 20), CHANNEL_OPTIONS | options)
-            await asyncio.sleep(1.2)  # until the last refusals are told
-            log = router.running.err[before:]
-        attempts = log.count(f'"{QUERY.removeprefix("/podroute.v1.")}"') - seen.answered_before
-        attempts += sum(int(number) for number in re.findall(r"(\d+) calls were refused", log))
+        attempts = seen.log.count(f'"{QUERY.removeprefix("/podroute.v1.")}"')
+        attempts += sum(int(number) for number in re.findall(r"(\d+) calls were refused", seen.log))
         made[name] = attempts / seen.sent
         if not scale.full:
             break
@@ -297,7 +311,7 @@ async def test_clients_do_not_make_an_overload_worse(
             faults=f"none but the load; control, RESOURCE_EXHAUSTED retried: {made.get('eager', 0):.2f} x",
             figure=f"{made['published']:.2f} attempts a call",
             bound=f"≤ {AMPLIFICATION:g}",
-            held=made["published"] <= AMPLIFICATION,
+            held=LEAST_SEEN <= made["published"] <= AMPLIFICATION,
         )
     )
     assert seen.refused_s or "eager" in made

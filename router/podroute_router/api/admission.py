@@ -3,8 +3,10 @@
 gRPC hands over one call per few rounds of the event loop. Where each round does a call's work, calls are not met faster
 than they are served: they pile up unseen in gRPC, health checks among them, until their deadlines pass. So where the
 event loop has no rest, a look is taken now and then at what is there: for a moment no call begins its work, until all
-are handed over. Where those would wait for too long, calls are metered from then on: after each that begins, others are
-taken, and what waits is seen, and for how long.
+are handed over. Where those would wait for too long, calls are metered from then on, until few wait: every few ms,
+after one that begins, others are taken, and what waits is seen, and for how long.
+
+A bound on the calls in flight would be simpler, but it sees only calls that were handed over.
 """
 
 from __future__ import annotations
@@ -29,6 +31,9 @@ LOOK_QUIET_S: Final = 0.001
 MOST_QUIET_S: Final = 0.003
 """After this much time without a call no further one is about to be handed over: three times as long as that takes, and
 when a look is taken, a millisecond at least."""
+TAKE_S: Final = 0.005
+"""Between two times that others are taken. The time until none is about to be handed over is the router's loss: paid
+after every call it is a good part of a call, and a call that is refused can wait so long."""
 SHARE: Final = 0.5
 """Of the time between two calls that begin, what may go to taking others: most is for serving, come what may."""
 LOOK_S: Final = 0.02
@@ -57,7 +62,7 @@ class Admission:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._most_waiting: float = LEAST_WAITING
         self._looking = False
-        self._look_from = 0.0
+        self._look_from = self._take_from = 0.0
         self._taking = False
         self._began, self._interval_s = 0.0, 0.0
         self._taking_ends, self._last_taken = 0.0, 0.0
@@ -110,6 +115,9 @@ class Admission:
 
     def _take_first(self) -> None:
         self._last_taken = now = time.monotonic()
+        if self._waiting and now < self._take_from and not self._looking:
+            self._let_next_begin()
+            return
         self._taking_ends = now + (LOOK_S if self._looking else self._interval_s) * SHARE
         self._take()
 
@@ -119,11 +127,12 @@ class Admission:
         if now < self._taking_ends and now - self._last_taken < self._quiet_s():
             os.sched_yield()  # to gRPC's own threads, where they have no other processor
             asyncio.get_running_loop().call_soon(self._take)
-        elif self._looking and len(self._waiting) < self._most_waiting / 2:
+        elif len(self._waiting) < self._most_waiting / 2:
             self._look_from = now + LOOK_AGAIN_S
             self._let_all_begin()
         else:
             self._looking = False
+            self._take_from = now + TAKE_S
             self._let_next_begin()
 
     def _quiet_s(self) -> float:
