@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
@@ -114,6 +115,12 @@ def build_grpc_server(
     return server
 
 
+def callers_max() -> int:
+    """How many connections of callers are taken: half of the descriptors, as the pods' connections need some, too."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _INT32_MAX if soft == resource.RLIM_INFINITY else min(soft // 2, _INT32_MAX)
+
+
 def bind(server: grpc.aio.Server, listen: str) -> int:
     """Binds the server to `address:port` and returns the port; raises ConfigError where that is taken."""
     try:
@@ -138,6 +145,7 @@ def _options(config: Config, *, share_port: bool) -> list[tuple[str, int]]:
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
         ("grpc.http2.max_ping_strikes", 0),
+        ("grpc.max_allowed_incoming_connections", callers_max()),
     ]
 
 
