@@ -174,7 +174,7 @@ class FdwBackend(RecordCalls):
         deadline: Deadline,
     ) -> None:
         """See `backend.Exposer`."""
-        async with self._admin.connection(deadline) as connection:
+        async with self._admin.connection(deadline, writes=True) as connection:
             await exposing.make(connection, self._config, self._primary, exposed)
 
     async def check_exposure_removable(self, exposed: Exposed, deadline: Deadline) -> None:
@@ -189,7 +189,7 @@ class FdwBackend(RecordCalls):
         deadline: Deadline,
     ) -> None:
         """See `backend.Exposer`."""
-        async with self._admin.connection(deadline) as connection:
+        async with self._admin.connection(deadline, writes=True) as connection:
             await exposing.remove(connection, exposed.exposure)
 
     async def inspect_exposures(self, exposures: Sequence[Exposed], deadline: Deadline) -> list[Drift]:

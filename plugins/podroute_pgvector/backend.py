@@ -110,7 +110,7 @@ class PgvectorBackend(RecordCalls):
 
     async def drop_index(self, collection: Collection, name: str, deadline: Deadline) -> None:
         """See `backend.CollectionStore`."""
-        async with of_pod(collection.placement.pod, self._builds).connection(deadline) as connection:
+        async with of_pod(collection.placement.pod, self._builds).connection(deadline, writes=True) as connection:
             await indexes.drop(connection, collection, name)
 
     async def find_tables(self, pod: str, names: Sequence[str] | None, deadline: Deadline) -> list[FoundTable]:
@@ -120,7 +120,7 @@ class PgvectorBackend(RecordCalls):
 
     async def adopt_collection(self, collection: Collection, deadline: Deadline) -> None:
         """See `backend.TableAdopter`."""
-        async with of_pod(collection.placement.pod, self._calls).connection(deadline) as connection:
+        async with of_pod(collection.placement.pod, self._calls).connection(deadline, writes=True) as connection:
             await adoption.adopt(connection, collection)
 
     async def look_for_exposure(self, exposed: Exposed, deadline: Deadline) -> ExposingFacts:
@@ -130,7 +130,9 @@ class PgvectorBackend(RecordCalls):
 
     async def make_exposure(self, exposed: Exposed, others: Sequence[Exposed], deadline: Deadline) -> None:
         """See `backend.Exposer`."""
-        async with of_pod(exposed.collection.placement.pod, self._builds).connection(deadline) as connection:
+        async with of_pod(exposed.collection.placement.pod, self._builds).connection(
+            deadline, writes=True
+        ) as connection:
             await exposing.make(connection, exposed, others)
 
     async def check_exposure_removable(self, exposed: Exposed, deadline: Deadline) -> None:
@@ -140,7 +142,9 @@ class PgvectorBackend(RecordCalls):
 
     async def remove_exposure(self, exposed: Exposed, others: Sequence[Exposed], deadline: Deadline) -> None:
         """See `backend.Exposer`."""
-        async with of_pod(exposed.collection.placement.pod, self._builds).connection(deadline) as connection:
+        async with of_pod(exposed.collection.placement.pod, self._builds).connection(
+            deadline, writes=True
+        ) as connection:
             await exposing.remove(connection, exposed, others)
 
     async def inspect_exposures(self, exposures: Sequence[Exposed], deadline: Deadline) -> list[Drift]:

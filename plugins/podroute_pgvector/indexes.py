@@ -51,7 +51,7 @@ async def build(
         AlreadyExists: the metric has a valid index of another kind or with other parameters.
         Aborted: the collection is being indexed already.
     """
-    async with builds.connection(deadline) as builder:
+    async with builds.connection(deadline, writes=True) as builder:
         task = asyncio.create_task(_build(builder, collection, index))
         try:
             while not (await asyncio.wait({task}, timeout=PROGRESS_INTERVAL_S))[0]:

@@ -130,6 +130,8 @@ class Limits(_Section):
     """Most queries in a batch."""
     max_message_bytes: Annotated[int, Field(ge=64 * 1024)] = 64 * 1024 * 1024
     """Largest message, in and out."""
+    held_bytes: Annotated[int, Field(ge=16 * 1024 * 1024)] = 1024 * 1024 * 1024
+    """What the calls in flight of one process may hold: half of it in large requests and answers, half in streams."""
     calls_per_pod: Positive = 256
     """Calls in flight per pod, over both access paths together; one more is refused with RESOURCE_EXHAUSTED."""
     connections_per_pod: Positive = 8

@@ -66,8 +66,9 @@ class Router:
     def __init__(self, config: Config, factories: Mapping[str, BackendFactory], *, share_port: bool = False) -> None:
         """Puts the parts together; nothing is connected yet. Needs a running event loop."""
         self._config = config
-        self._metrics = Metrics()
-        self._backends = open_backends(config, factories, self._metrics)
+        self.metrics = Metrics()
+        """What it counts."""
+        self._backends = open_backends(config, factories, self.metrics)
         direct = self._backends[AccessPath.DIRECT]
         if not isinstance(direct, CollectionStore):
             raise ConfigError(f"router.direct_backend: {config.router.direct_backend!r} cannot make collections")
@@ -118,9 +119,9 @@ class Router:
         self._server = self._build_server(share_port=share_port)
         self.port = 0
         """The port that is listened on; 0 before `start`."""
-        self._gauges = Gauges(self._metrics, self._looks())
+        self._gauges = Gauges(self.metrics, self._looks())
         self._is_serving = False
-        self.admin = AdminServer(partial(written, self._metrics.registry), lambda: self._is_serving)
+        self.admin = AdminServer(partial(written, self.metrics.registry), lambda: self._is_serving)
         """Shows the metrics, where the configuration says so."""
 
     @classmethod
@@ -174,7 +175,7 @@ class Router:
     async def _start(self) -> None:
         self.port = bind(self._server, self._config.router.listen)
         if self._config.router.admin_listen:
-            ProcessCollector(registry=self._metrics.registry)
+            ProcessCollector(registry=self.metrics.registry)
             await self.admin.start(self._config.router.admin_listen)
         self._gauges.start()
         self._maps.subscribe(self._following.notice)
@@ -205,7 +206,7 @@ class Router:
             self._collections,
             self._health,
             share_port=share_port,
-            metrics=self._metrics,
+            metrics=self.metrics,
             current_map=lambda: self._maps.current,
         )
 

@@ -1,18 +1,21 @@
 """Every kind of call ends in time, whatever stands still: the pod, the primary, or a line that is half-open.
 
-Callers set no deadline, so that it is the router that keeps its own. Negative control, seen red: where the router does
-not keep the deadline, calls last as long as the pod is frozen.
+Callers set no deadline, so that it is the router that keeps its own. The negative control is a test of its own: where
+the router does not keep the deadline, a write lasts as long as the pod is frozen.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import pytest
 import pytest_asyncio
+from podroute_router import wrappers
+from podroute_router.domain import Deadline
 from podroute_router.embedded import Cluster
 from podroute_router.embedded.server import Server
 
@@ -109,3 +112,24 @@ async def test_every_kind_of_call_keeps_its_deadline(
         assert max(call.late_s for call in calls) <= WORST_S, what
         assert any(not call.is_ok for call in calls), what  # it did stand still
         assert {call.code for call in calls} <= {"OK", "DEADLINE_EXCEEDED", "UNAVAILABLE"}, what
+
+
+T = TypeVar("T")
+
+
+async def _whenever(_: Deadline, call: Awaitable[T], **__: object) -> T:
+    return await call
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("case", CASES[:2], ids=lambda case: case.what)
+async def test_control_a_router_that_keeps_no_deadline_answers_when_the_pod_does(
+    bad_lines: Lines, cluster: Cluster, case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bad_lines.warm(case.path)
+    monkeypatch.setattr(wrappers, "_cancelled_at", _whenever)
+    with standing_still(case, bad_lines, cluster):
+        upsert = asyncio.create_task(made(bad_lines.caller(case.path), "upsert", DEADLINE_S, is_told=False))
+        await asyncio.sleep(DEADLINE_S + 3 * WORST_S)
+        assert not upsert.done()
+    assert (await upsert).late_s > WORST_S

@@ -12,6 +12,7 @@ from podroute_router.api.admission import Admission
 from podroute_router.api.call_log import uncounted
 from podroute_router.api.calls import Method
 from podroute_router.api.draining import CallsInFlight
+from podroute_router.api.held_bytes import HeldBytes
 from podroute_router.domain import Deadline
 from podroute_router.errors import Unreachable
 
@@ -38,6 +39,7 @@ async def test_a_call_that_fails_leaves_nothing_to_the_garbage_collector() -> No
         default_deadline_s=5,
         calls=calls,
         admission=Admission(queue_s=1),
+        held=HeldBytes(2**20),
         ended=uncounted,
     )
     server = grpc.aio.server()

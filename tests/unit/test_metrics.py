@@ -269,18 +269,31 @@ HEALTH = b"GET /healthz HTTP/1.1\r\n\r\n"
 
 
 @pytest.mark.parametrize("patience_s", [0.3, 60.0])
-async def test_silent_and_slow_readers_take_a_bounded_part_and_for_a_bounded_time(
+async def test_slow_readers_take_a_bounded_part_and_for_a_bounded_time(
     monkeypatch: pytest.MonkeyPatch, patience_s: float
 ) -> None:
     monkeypatch.setattr(admin, "PATIENCE_S", patience_s)
+    monkeypatch.setattr(admin, "CONNECTIONS_MAX", 3)
     async with admin_server(much) as server, AsyncExitStack() as opened:
-        writers = [(await connected(server, opened))[1] for _ in range(admin.CONNECTIONS_MAX)]
-        writers[0].write(b"GET /metrics HTTP/1.1\r\n\r\n")  # and reads nothing
+        for _ in range(admin.CONNECTIONS_MAX):
+            _, writer = await connected(server, opened)
+            writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")  # and reads nothing
         deadline = time.monotonic() + 20
         is_full = patience_s > 20
         while bool(await said(server, HEALTH)) is is_full:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.05)
+
+
+async def test_those_who_ask_nothing_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin, "PATIENCE_S", 60.0)
+    async with admin_server() as server, AsyncExitStack() as opened:
+        silent = [(await connected(server, opened))[0] for _ in range(admin.CONNECTIONS_MAX)]
+        for _ in range(3):
+            await asyncio.sleep(0.05)
+            assert b"200" in await said(server, HEALTH)
+        with suppress(ConnectionError):
+            assert await silent[0].read() == b""  # the first had to go
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import logging
 import os
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -220,13 +221,20 @@ class Admitted(grpc.GenericRpcHandler):
     Args:
         inner: the handler.
         admission: refuses.
+        refused: is told the path of each call that is.
     """
 
-    def __init__(self, inner: grpc.GenericRpcHandler, admission: Admission) -> None:
+    def __init__(
+        self, inner: grpc.GenericRpcHandler, admission: Admission, *, refused: Callable[[str], None] = lambda _: None
+    ) -> None:
         self._inner = inner
         self._admission = admission
+        self._refused = refused
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes] | None:
         """See `grpc.GenericRpcHandler`."""
         handler = self._inner.service(handler_call_details)
-        return _REFUSAL if handler is not None and self._admission.refuses() else handler
+        if handler is None or not self._admission.refuses():
+            return handler
+        self._refused(handler_call_details.method)
+        return _REFUSAL

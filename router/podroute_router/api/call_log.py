@@ -1,4 +1,4 @@
-"""The log of one call: one line, at debug where it was served, louder where it failed."""
+"""The log of one call: one line, at debug where it was served, louder where it failed; of very many, some."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import structlog
 from google.protobuf.message import Message
 from podroute.v1 import route_pb2
 
+from podroute_router.api.log_rate import LogRate
 from podroute_router.api.status import code_of
 from podroute_router.errors import AlreadyExists, InvalidArgument, NotFound, PodrouteError, Unsupported
 from podroute_router.metrics.calls import Ended
@@ -27,6 +28,7 @@ _NO_FACTS: Final[Mapping[str, str]] = {}
 
 _level = logging.getLogger(__name__)
 _log = structlog.stdlib.get_logger(__name__)
+_rate = LogRate()
 
 
 def uncounted(*_: object) -> None:
@@ -64,10 +66,13 @@ class CallLog:
         """The call ended in an error: `told` to the caller, `error` as it was raised."""
         code = code_of(told)
         self._ended(self.request, self.response, code.name, time.perf_counter() - self._started, told.facts)
+        not_shown = 0 if _level.isEnabledFor(logging.DEBUG) else _rate.not_shown(told.reason)
+        if not_shown is None:
+            return
         level = logging.INFO if isinstance(told, _CALLERS_MISTAKES) else logging.WARNING
-        trace: dict[str, Any] = {}
+        trace: dict[str, Any] = {"not_shown": not_shown} if not_shown else {}
         if code is grpc.StatusCode.INTERNAL:
-            level, trace = logging.ERROR, {"exc_info": error}
+            level, trace = logging.ERROR, {**trace, "exc_info": error}
         _log.log(
             level,
             "call failed",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asyncio import CancelledError
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from typing import Any
@@ -13,6 +14,7 @@ from google.protobuf.message import DecodeError, EncodeError, Message
 from podroute_router.api.admission import Admission
 from podroute_router.api.call_log import CallLog
 from podroute_router.api.draining import CallsInFlight
+from podroute_router.api.held_bytes import LARGE_BYTES, HeldBytes, end_where_untaken
 from podroute_router.api.status import DETAILS_KEY, code_of, internal_error, to_status
 from podroute_router.domain import Deadline
 from podroute_router.errors import InvalidArgument, PodrouteError, ResourceExhausted, deadline_passed
@@ -44,6 +46,9 @@ class Method:
         default_deadline_s: where the caller sets none.
         calls: counts the calls in flight.
         admission: says when a call may begin.
+        held: what requests and answers hold; of a stream, what streams do.
+        holds_bytes: what each stream keeps while it is open.
+        is_owed: the answer tells what was done, and is sent whatever others hold.
         ended: counts the calls that ended.
     """
 
@@ -56,6 +61,9 @@ class Method:
         default_deadline_s: float,
         calls: CallsInFlight,
         admission: Admission,
+        held: HeldBytes,
+        holds_bytes: int = 0,
+        is_owed: bool = False,
         ended: Ended,
     ) -> None:
         self._name = name
@@ -64,6 +72,9 @@ class Method:
         self._default_deadline_s = default_deadline_s
         self._calls = calls
         self._admission = admission
+        self._held = held
+        self._holds_bytes = holds_bytes
+        self._is_owed = is_owed
         self._ended = ended
 
     def unary(self, run: Unary) -> grpc.RpcMethodHandler[bytes, bytes]:
@@ -76,9 +87,11 @@ class Method:
             try:
                 if self._admission.is_metered:
                     await self._admission.turn()
+                if len(payload) >= LARGE_BYTES:
+                    self._held.of(context).add(len(payload))
                 request = log.request = self._parse(payload)
                 response = log.response = await run(request, deadline)
-                answer = self._serialize(response)
+                answer = self._kept(self._serialize(response), context)
             except CancelledError as error:
                 _tell_cancelled(log, deadline, error)
                 raise
@@ -98,12 +111,16 @@ class Method:
             self._calls.add(context)
             deadline = self._deadline(context)
             try:
+                self._held.of(context).add(self._holds_bytes)
                 request = log.request = self._parse(payload)
                 async with aclosing(run(request, deadline)) as responses:
                     async for response in responses:
                         log.response = response
                         yield self._serialize(response)
-            except CancelledError as error:
+            except (
+                CancelledError,
+                GeneratorExit,
+            ) as error:  # the latter while its caller takes nothing
                 _tell_cancelled(log, deadline, error)
                 raise
             except Exception as error:  # noqa: BLE001
@@ -124,22 +141,28 @@ class Method:
             log = CallLog(self._name, self._ended)
             self._calls.add(context)
             deadline = self._deadline(context)
+            holding = self._held.of(context)
+            unanswered: deque[int] = deque()
 
             async def take() -> Message | None:
                 payload = await anext(payloads, None)
                 if payload is None:
                     return None
+                holding.add(len(payload))
+                unanswered.append(len(payload))
                 request = self._parse(payload)
                 if name := getattr(request, "collection", ""):  # all that the log says of it
                     log.request = self._request_class(collection=name)
                 return request
 
             try:
+                holding.add(self._holds_bytes)
                 async with aclosing(run(take, deadline)) as responses:
                     async for response in responses:
                         log.response = response
                         yield self._serialize(response)
-            except CancelledError as error:
+                        holding.free(unanswered.popleft())
+            except (CancelledError, GeneratorExit) as error:
                 _tell_cancelled(log, deadline, error)
                 raise
             except Exception as error:  # noqa: BLE001
@@ -176,6 +199,13 @@ class Method:
             raise self._response_too_large(f"{len(answer)} bytes")
         return answer
 
+    def _kept(self, answer: bytes, context: Context) -> bytes:
+        """The answer, which gRPC keeps until the caller takes it."""
+        if len(answer) >= LARGE_BYTES:
+            self._held.of(context).add(len(answer), is_owed=self._is_owed)
+            end_where_untaken(context)
+        return answer
+
     def _response_too_large(self, size: str) -> ResourceExhausted:
         return ResourceExhausted(
             "RESPONSE_TOO_LARGE",
@@ -185,7 +215,7 @@ class Method:
         )
 
 
-def _tell_cancelled(log: CallLog, deadline: Deadline, error: CancelledError) -> None:
+def _tell_cancelled(log: CallLog, deadline: Deadline, error: CancelledError | GeneratorExit) -> None:
     """At the caller's deadline gRPC may end the call before the router's own timer does: that is no caller gone."""
     if deadline.remaining_s() > LATE_S:
         log.cancelled()

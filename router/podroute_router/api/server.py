@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
@@ -19,6 +20,8 @@ from podroute.v1 import collection_service_pb2, shard_map_service_pb2, vector_se
 from podroute_router.api.admission import Admission, Admitted
 from podroute_router.api.calls import Method
 from podroute_router.api.draining import CallsInFlight, DrainingServer
+from podroute_router.api.held_bytes import HeldBytes
+from podroute_router.api.scan_stream import PAGE_BYTES, RESPONSE_BYTES
 from podroute_router.api.servicers import CollectionService, ShardMapService, VectorService
 from podroute_router.collections import Collections
 from podroute_router.config import Config, ConfigError
@@ -39,6 +42,9 @@ PING_INTERVAL_MS: Final = 30_000
 """So often the router pings a client that is silent; gRPC would every two hours."""
 PING_TIMEOUT_MS: Final = 10_000
 """A client that does not answer within this is gone, and its calls end."""
+
+STREAM_BYTES: Final = {"Scan": PAGE_BYTES + RESPONSE_BYTES, "UpsertStream": 64 * 1024}
+"""What an open stream keeps, as measured: docs/operations.md. What was read of a stream of upserts is added."""
 
 _INT32_MAX: Final = 2**31 - 1
 _HUMP: Final = re.compile(r"(?<!^)(?=[A-Z])")
@@ -85,9 +91,19 @@ def build_grpc_server(
         _service(shard_map_service_pb2, "ShardMapService"): ShardMapService(collections, engine, config.limits),
     }
     meter_of = partial(CallMeter, metrics, current_map=current_map)
+    messages, streams = (HeldBytes(config.limits.held_bytes // 2) for _ in range(2))
     server.add_generic_rpc_handlers(
         [
-            _handler(descriptor, servicer, config, calls=calls, admission=admission, meter_of=meter_of)
+            _handler(
+                descriptor,
+                servicer,
+                config,
+                calls=calls,
+                admission=admission,
+                messages=messages,
+                streams=streams,
+                meter_of=meter_of,
+            )
             for descriptor, servicer in services.items()
         ]
     )
@@ -97,6 +113,12 @@ def build_grpc_server(
         names += [_service(health_pb2, "Health").full_name, reflection.SERVICE_NAME]
         reflection.enable_server_reflection(names, server)
     return server
+
+
+def callers_max() -> int:
+    """How many connections of callers are taken: half of the descriptors, as the pods' connections need some, too."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _INT32_MAX if soft == resource.RLIM_INFINITY else min(soft // 2, _INT32_MAX)
 
 
 def bind(server: grpc.aio.Server, listen: str) -> int:
@@ -123,6 +145,7 @@ def _options(config: Config, *, share_port: bool) -> list[tuple[str, int]]:
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
         ("grpc.http2.max_ping_strikes", 0),
+        ("grpc.max_allowed_incoming_connections", callers_max()),
     ]
 
 
@@ -138,6 +161,8 @@ def _handler(
     *,
     calls: CallsInFlight,
     admission: Admission,
+    messages: HeldBytes,
+    streams: HeldBytes,
     meter_of: Callable[[str], CallMeter],
 ) -> grpc.GenericRpcHandler:
     """The service's handler; `CreateIndex` of the contract is `create_index` of the servicer."""
@@ -149,19 +174,25 @@ def _handler(
         "Scan": config.timeouts.stream_s,
         "UpsertStream": config.timeouts.stream_s,
     }
-    handlers = {}
+    handlers, refused_of = {}, {}
     for rpc in descriptor.methods:
         name = f"{descriptor.name}/{rpc.name}"
+        meter = meter_of(name)
+        refused_of[rpc.name] = meter.refused
         method = Method(
             name,
             GetMessageClass(rpc.input_type),
             max_message_bytes=config.limits.max_message_bytes,
             calls=calls,
             admission=admission,
-            ended=meter_of(name).ended,
+            held=streams if rpc.name in STREAM_BYTES else messages,
+            holds_bytes=STREAM_BYTES.get(rpc.name, 0),
+            is_owed=rpc.name == "Delete",
+            ended=meter.ended,
             default_deadline_s=own_deadlines_s.get(rpc.name, config.timeouts.default_s),
         )
         run = getattr(servicer, _HUMP.sub("_", rpc.name).lower())
         kind = method.duplex if rpc.client_streaming else method.streaming if rpc.server_streaming else method.unary
         handlers[rpc.name] = kind(run)
-    return Admitted(grpc.method_handlers_generic_handler(descriptor.full_name, handlers), admission)
+    inner = grpc.method_handlers_generic_handler(descriptor.full_name, handlers)
+    return Admitted(inner, admission, refused=lambda path: refused_of[path.rpartition("/")[2]]())

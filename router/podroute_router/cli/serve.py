@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 import sys
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from podroute_router.logs import configure_logs
 from podroute_router.server import serve
 from podroute_router.workers import WorkerFailed
 from podroute_router.workers.supervisor import supervise
+
+DESCRIPTORS = 65_536
+"""As many are wanted at most; callers may have half of them."""
 
 _log = logging.getLogger(__name__)
 
@@ -42,10 +46,19 @@ def command(config_file: Path | None, workers: int | None) -> None:
     with starting():
         config = _with_workers(load_config(config_file), workers)
         configure_logs(config.router.log_level, config.router.log_format)
+        raise_descriptor_limit()
         try:
             uvloop.run(supervise(config) if _has_workers(config) else serve(config))
         except WorkerFailed as error:
             raise CannotStart(str(error)) from error
+
+
+def raise_descriptor_limit() -> None:
+    """Lets the process, and its workers, open as many as it may; a soft limit of 1024 is for those with select(2)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _with_workers(config: Config, workers: int | None) -> Config:

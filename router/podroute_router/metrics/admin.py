@@ -18,7 +18,7 @@ from podroute_router.config import ConfigError
 from podroute_router.metrics.exposition import Exposition, Write
 
 CONNECTIONS_MAX: Final = 16
-"""At a time; a further one is closed at once."""
+"""At a time; a further one takes the place of the one that has kept its request to itself for longest."""
 
 REQUEST_BYTES_MAX: Final = 8192
 """Of a request's head."""
@@ -47,6 +47,8 @@ class AdminServer:
         self._is_serving = is_serving
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
+        self._silent: dict[asyncio.StreamWriter, None] = {}
+        """Those of them whose request is not there yet, the first that came first."""
         self.address = ""
         """Where it listens, as `host:port`."""
 
@@ -75,13 +77,15 @@ class AdminServer:
             await self._server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._open) >= CONNECTIONS_MAX:
+        if len(self._open) >= CONNECTIONS_MAX and not self._drop_silent():
             writer.transport.abort()
             return
         self._open.add(writer)
+        self._silent[writer] = None
         try:
             async with asyncio.timeout(PATIENCE_S):
                 head = await reader.readuntil(b"\r\n\r\n")
+            self._silent.pop(writer, None)
             writer.write(_message(*await self._answer(head)))
             async with asyncio.timeout(PATIENCE_S):
                 writer.close()
@@ -91,6 +95,17 @@ class AdminServer:
         finally:
             writer.transport.abort()
             self._open.discard(writer)
+            self._silent.pop(writer, None)
+
+    def _drop_silent(self) -> bool:
+        """Makes room; whoever looks whether the router lives must not be kept out by some that say nothing."""
+        if not self._silent:
+            return False
+        writer = next(iter(self._silent))
+        del self._silent[writer]
+        self._open.discard(writer)
+        writer.transport.abort()
+        return True
 
     async def _answer(self, head: bytes) -> Answer:
         method, _, rest = head.partition(b"\r\n")[0].partition(b" ")

@@ -74,6 +74,10 @@ class CallMeter(_Meter):
         count.inc()
         times.observe(seconds)
 
+    def refused(self) -> None:
+        """A call was refused unread: nobody knows its pod and path, and it took no time."""
+        self._metrics.calls.labels(self._method, "", "", "RESOURCE_EXHAUSTED").inc()
+
 
 class BatchMeter(_Meter):
     """Counts the queries of batches: one batch has many pods, so that as a call it is counted without any."""

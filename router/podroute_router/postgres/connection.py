@@ -137,7 +137,9 @@ def host_count(database: Database) -> int:
     return len(_addresses(conninfo_to_dict(database.dsn)))
 
 
-async def connect(database: Database, *, timeout_s: float, first: int = 0) -> Connection:
+async def connect(
+    database: Database, *, timeout_s: float, first: int = 0, passwords: Sequence[str] | None = None
+) -> Connection:
     """Opens a connection in autocommit mode, to the first of its hosts that will do.
 
     Each host has an equal share of the time, so that a silent one does not stand before the others; libpq would give
@@ -147,6 +149,7 @@ async def connect(database: Database, *, timeout_s: float, first: int = 0) -> Co
         database: the address.
         timeout_s: bound on all attempts together.
         first: which host to begin with; `Connection.host` of a connection that did well.
+        passwords: in the order in which they are to be tried; None reads the database's own.
 
     Raises:
         psycopg.Error, TimeoutError: it cannot be made; what the last host said that did not just refuse
@@ -157,7 +160,7 @@ async def connect(database: Database, *, timeout_s: float, first: int = 0) -> Co
     addresses = _addresses(given)
     share_s = timeout_s / len(addresses)
     options: dict[str, Any] = {**_DEFAULTS, "connect_timeout": str(max(2, math.ceil(share_s))), **given}
-    secrets = [{"password": secret} for secret in database.secrets()]
+    secrets = [{"password": secret} for secret in (database.secrets() if passwords is None else passwords)]
     failure: Exception | None = None
     for host in (*range(first, len(addresses)), *range(first)):
         try:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import psycopg
 
@@ -12,6 +13,8 @@ from podroute_router.domain import Deadline
 from podroute_router.errors import PodrouteError
 from podroute_router.postgres.connection import Connection, connect, host_count
 from podroute_router.postgres.errors import unreachable
+
+_log = logging.getLogger(__name__)
 
 Setup = Callable[[Connection], Awaitable[None]]
 """Readies a new connection; a PodrouteError that it raises is the call's error."""
@@ -26,7 +29,7 @@ class Connector:
     """Makes connections.
 
     Args:
-        database: the address; the secret is read anew for each connection.
+        database: the address; the secret is read anew for each connection, and where it cannot be, as it was last.
         timeout_s: bound on making one, for each host that the address names.
         facts: names the database in errors (pod, path).
         setup: readies each new connection.
@@ -39,6 +42,9 @@ class Connector:
         self._setup = setup
         self._hosts = host_count(database)
         self._host = 0
+        self._passwords: Sequence[str] | None = None
+        """As they were read last."""
+        self._is_told = False
 
     async def connect(self, deadline: Deadline) -> Connection:
         """A new connection. It takes at most half of what is left of the deadline, so that another path can be tried.
@@ -49,7 +55,8 @@ class Connector:
         connection = None
         timeout_s = min(self._timeout_s * self._hosts, deadline.remaining_s() / 2)
         try:
-            connection = await connect(self._database, timeout_s=timeout_s, first=self._host)
+            passwords = self._read_passwords()
+            connection = await connect(self._database, timeout_s=timeout_s, first=self._host, passwords=passwords)
             async with asyncio.timeout(timeout_s):
                 await self._setup(connection)
         except (psycopg.Error, TimeoutError, OSError, ConfigError) as error:
@@ -62,3 +69,20 @@ class Connector:
             raise
         self._host = connection.host
         return connection
+
+    def _read_passwords(self) -> Sequence[str]:
+        """Those of now. A file that cannot be read for a while is no reason to do without the pod."""
+        trouble: object = "the password file has nothing in its first line"  # as while it is being written
+        try:
+            passwords = self._database.secrets()
+            if self._passwords is None or "" not in passwords[:1]:
+                self._passwords, self._is_told = passwords, False
+                return passwords
+        except ConfigError as error:
+            if self._passwords is None:
+                raise
+            trouble = error
+        if not self._is_told:
+            self._is_told = True
+            _log.warning("%s; logging in with the password that was read before", trouble)
+        return self._passwords
