@@ -387,3 +387,31 @@ async def test_a_closed_pool_says_so(cluster: Cluster) -> None:
     with pytest.raises(Unavailable) as failed:
         await backend_pid(opened)
     assert failed.value.reason == "SHUTTING_DOWN"
+
+
+async def test_a_login_that_its_caller_cannot_wait_for_is_made_for_the_next(cluster: Cluster) -> None:
+    with proxy_to(cluster.pods["beta"].port) as line:
+        line.latency(0.02)  # eight times for a login, twice for a statement
+        async with pool(cluster, size=1, port=line.port) as opened:
+
+            async def call() -> None:
+                deadline = Deadline.after(0.15)
+                async with asyncio.timeout_at(deadline.at), opened.connection(deadline) as connection:
+                    await connection.execute("select 1")
+
+            with pytest.raises(Unreachable):
+                await call()
+            await asyncio.sleep(0.3)
+            await call()
+            assert line.connections == 1
+
+
+async def test_a_login_that_nobody_waits_for_ends_with_the_pool(cluster: Cluster) -> None:
+    with proxy_to(cluster.pods["beta"].port) as line:
+        line.latency(0.1)
+        async with pool(cluster, size=1, port=line.port) as opened:
+            with pytest.raises(Unreachable):
+                async with opened.connection(Deadline.after(0.1)):
+                    pass
+            before = asyncio.all_tasks()
+        assert len(before - asyncio.all_tasks()) == 1

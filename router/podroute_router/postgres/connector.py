@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import psycopg
 
 from podroute_router.config import ConfigError, Database
-from podroute_router.domain import Deadline
 from podroute_router.errors import PodrouteError
 from podroute_router.postgres.connection import Connection, connect, host_count
 from podroute_router.postgres.errors import unreachable
@@ -46,14 +46,14 @@ class Connector:
         """As they were read last."""
         self._is_told = False
 
-    async def connect(self, deadline: Deadline) -> Connection:
-        """A new connection. It takes at most half of what is left of the deadline, so that another path can be tried.
+    async def connect(self, patience_s: float = math.inf) -> Connection:
+        """A new connection, within the patience and the connector's own bound.
 
         Raises:
             Unreachable: there is none to be had.
         """
         connection = None
-        timeout_s = min(self._timeout_s * self._hosts, deadline.remaining_s() / 2)
+        timeout_s = min(self._timeout_s * self._hosts, patience_s)
         try:
             passwords = self._read_passwords()
             connection = await connect(self._database, timeout_s=timeout_s, first=self._host, passwords=passwords)

@@ -22,9 +22,6 @@ from podroute_router.postgres.pace import Pace
 DEPTH_MAX = 32
 """Statements under way on a lane: all of them are run, also those whose callers have given up, before a new one is."""
 
-GROWTH_S = 60.0
-"""A lane in the making is given up after that; the connector's own bound is less by default."""
-
 
 class NoLane(Exception):
     """There is none now, or it was lost before the answer, or the answer is an error. A read can take another way."""
@@ -128,7 +125,7 @@ class Lanes:
 
     async def _open(self) -> None:
         try:
-            connection = await self._connector.connect(Deadline.after(GROWTH_S))
+            connection = await self._connector.connect()
         except PodrouteError:
             return  # the call that takes the other way meanwhile says what is wrong
         if self._closed:

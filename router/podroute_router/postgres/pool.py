@@ -7,6 +7,7 @@ so that a dead database fails at once and serves again with the first call after
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -21,10 +22,13 @@ from podroute_router.measures import UNMEASURED, Measures, PoolFacts
 from podroute_router.postgres.connection import Connection
 from podroute_router.postgres.connector import Connector, Setup, trust_no_schema
 from podroute_router.postgres.doubt import ASK, Doubt, answers, is_trusted
-from podroute_router.postgres.errors import CONFLICTS, STALE_SESSION, translate
+from podroute_router.postgres.errors import CONFLICTS, STALE_SESSION, translate, unreachable
 from podroute_router.postgres.lanes import Lanes
 from podroute_router.postgres.left import LeftStatements
 from podroute_router.postgres.slots import Slots
+
+LOGIN_S = 0.5
+"""A login goes on for so long after its caller had to give it up."""
 
 
 class Pool:
@@ -66,6 +70,8 @@ class Pool:
         self._linger_s = linger_s
         self._left = LeftStatements(self._looking, limit_s=linger_s, doubt=self._doubt)
         self._lookers: Sequence[Pool] = (self,)
+        self._logins: set[asyncio.Task[Connection]] = set()
+        """That nobody waits for."""
         self._closed = False
 
     def look_by(self, *pools: Pool) -> None:
@@ -91,7 +97,6 @@ class Pool:
         try:
             connection = await self._take(deadline)
         except BaseException:
-            self._slots.release()
             self._measures.served(time.monotonic() - began)
             raise
         try:
@@ -137,6 +142,9 @@ class Pool:
     async def close(self) -> None:
         """Closes the idle connections; those in use are closed when they are given back."""
         self._closed = True
+        for login in self._logins:
+            login.cancel()
+        await asyncio.gather(*self._logins, return_exceptions=True)
         while self._idle:
             await self._idle.pop().close()
         await self._left.close()
@@ -146,14 +154,45 @@ class Pool:
         return next(free, self._lookers[0]).connection(deadline)
 
     async def _take(self, deadline: Deadline) -> Connection:
-        if self._closed:
-            raise Unavailable("SHUTTING_DOWN", "the router is shutting down", facts=self._facts)
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.is_quiet and (is_trusted(connection) or await self._is_alive(connection)):
-                return connection
-            connection.discard()
-        return await self._connector.connect(deadline)
+        """A connection for who has a place, which is given on where there is none."""
+        try:
+            if self._closed:
+                raise Unavailable("SHUTTING_DOWN", "the router is shutting down", facts=self._facts)
+            while self._idle:
+                connection = self._idle.pop()
+                if connection.is_quiet and (is_trusted(connection) or await self._is_alive(connection)):
+                    return connection
+                connection.discard()
+        except BaseException:
+            self._slots.release()
+            raise
+        return await self._log_in(deadline)
+
+    async def _log_in(self, deadline: Deadline) -> Connection:
+        """A new connection. Where its caller runs out of time, it is made for the next one, for so long as is usual.
+
+        Else calls that waited for a place until their time was short would begin one login after the other, and end
+        none; and each takes milliseconds of the event loop, and more of the server.
+        """
+        patience_s = deadline.remaining_s() / 2  # so that another path can be tried
+        login = asyncio.create_task(self._connector.connect(patience_s + LOGIN_S))
+        try:
+            async with asyncio.timeout(patience_s):
+                return await asyncio.shield(login)
+        except BaseException as error:
+            self._logins.add(login)
+            login.add_done_callback(self._logged_in)  # soon, where it has failed
+            if isinstance(error, TimeoutError):
+                raise unreachable(error, self._facts) from error
+            raise
+
+    def _logged_in(self, login: asyncio.Task[Connection]) -> None:
+        """The connection is there for the next call; where there is none, the place is."""
+        self._logins.discard(login)
+        if login.cancelled() or login.exception() is not None:
+            self._slots.release()
+        else:
+            self._give_back(login.result())
 
     async def _is_alive(self, connection: Connection) -> bool:
         """Asks an idle connection; where it says nothing, the others are not asked, as each would take its time."""
