@@ -26,7 +26,6 @@ from podroute_router.metrics.calls import BatchMeter, CallMeter
 from podroute_router.metrics.definitions import Metrics
 from podroute_router.metrics.gauges import Gauges, Looks
 from podroute_router.metrics.shared import shared_folder
-from podroute_router.postgres.slots import Slots
 from podroute_router.shard_map import Change, ShardMap
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 from scraped import Scrape
@@ -135,25 +134,6 @@ def test_ten_thousand_names_make_no_more_series_than_one() -> None:
     found = scrape(metrics)
     assert len(found) == before
     assert found.total("podroute_calls_total") == found.total("podroute_batch_queries_total") == 10_000
-
-
-async def test_slots_tell_who_waits_and_for_how_long() -> None:
-    waits: list[float] = []
-    slots = Slots(1, waits.append)
-    await slots.acquire()
-    second, third = (asyncio.create_task(slots.acquire()) for _ in range(2))
-    await asyncio.sleep(0.02)
-    assert (slots.taken, slots.waiting, len(waits)) == (1, 2, 1)
-    third.cancel()
-    await asyncio.gather(third, return_exceptions=True)
-    assert (slots.taken, slots.waiting) == (1, 1)
-    slots.release()
-    await second
-    assert (slots.taken, slots.waiting) == (1, 0)
-    slots.release()
-    assert (slots.taken, slots.waiting) == (0, 0)
-    assert waits[0] < 0.02 <= min(waits[1:])
-    assert len(waits) == 3
 
 
 class Held:

@@ -92,7 +92,7 @@ class Pool:
             deadline: the call's.
             writes: the call writes, so that its outcome is unknown where the connection is lost.
         """
-        await self._slots.acquire()
+        await self._slots.take(deadline.at)
         began = time.monotonic()
         try:
             connection = await self._take(deadline)
