@@ -150,7 +150,7 @@ class Pool:
         await self._left.close()
 
     def _looking(self, deadline: Deadline) -> AbstractAsyncContextManager[Connection]:
-        free = (pool for pool in self._lookers if not pool._slots.locked())
+        free = (pool for pool in self._lookers if not pool._slots.are_taken)
         return next(free, self._lookers[0]).connection(deadline)
 
     async def _take(self, deadline: Deadline) -> Connection:
