@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-SHORT: Final = 0.1
+SHORT: Final = 0.5
 """A call's time is short when less than this share of what it had when it came is left."""
 
 
