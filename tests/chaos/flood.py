@@ -78,7 +78,7 @@ async def open_loop(rpc: Any, request: bytes, rate: float, seconds: float, timeo
         except grpc.aio.AioRpcError as error:
             code = error.code()
             reason, retry_info = ended_in(error, known)
-        calls.append((code.name, reason, retry_info, time.monotonic() - started, started))
+        calls.append((code.name, reason, retry_info, time.monotonic() - started))
 
     while (due := due + draw.expovariate(rate)) < end:
         if (wait_s := due - time.monotonic()) > 0 or len(in_flight) > MOST_IN_FLIGHT:

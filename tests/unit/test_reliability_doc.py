@@ -32,6 +32,11 @@ def test_no_result_is_lost_on_the_page() -> None:
     assert {result["subject"] for result in results} <= names
 
 
+def test_a_run_of_some_modules_leaves_the_results_of_others() -> None:
+    before = [{"module": "b", "figure": "1"}, {"module": "a", "figure": "1"}, {"module": "a", "figure": "2"}]
+    assert report.merged(before, [{"module": "a", "figure": "3"}]) == [{"module": "a", "figure": "3"}, before[0]]
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_every_test_that_tells_of_a_promise_has_a_subject(module: str) -> None:
     assert subjects.subject_of(module)
