@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 from google.rpc import error_details_pb2
@@ -59,8 +60,7 @@ class Caller:
     async def upsert_stream(self, timeout_s: float | None) -> None:
         request = pb.UpsertStreamRequest(collection=self._collection, path=self._path, sequence=1)
         request.records.add(id="streamed").vector.values.extend([1.0] * DIMENSION)
-        async for _ in self._stub.UpsertStream(iter([request]), timeout=timeout_s):
-            pass
+        await _read(self._stub.UpsertStream(iter([request]), timeout=timeout_s))
 
     async def fetch(self, timeout_s: float | None) -> None:
         await self._stub.Fetch(
@@ -87,10 +87,8 @@ class Caller:
         await self._stub.UpdateMetadata(request, timeout=timeout_s)
 
     async def scan(self, timeout_s: float | None) -> None:
-        async for _ in self._stub.Scan(
-            pb.ScanRequest(collection=self._collection, page_size=10, path=self._path), timeout=timeout_s
-        ):
-            pass
+        request = pb.ScanRequest(collection=self._collection, page_size=10, path=self._path)
+        await _read(self._stub.Scan(request, timeout=timeout_s))
 
     async def explain(self, timeout_s: float | None) -> None:
         await self._shard_map.Explain(
@@ -104,6 +102,15 @@ class Caller:
         if not exact:
             request.ClearField("params")  # a plain one
         return request
+
+
+async def _read(answers: Any) -> None:
+    """All answers of a stream, which ends where its caller does: gRPC ends no call that was cancelled as it began."""
+    try:
+        async for _ in answers:
+            pass
+    finally:
+        answers.cancel()
 
 
 class CallFailed(Exception):

@@ -155,6 +155,9 @@ class Proxy:
 
     async def _refuse(self) -> None:
         if self._server is not None:
+            for sock in self._server.sockets:
+                self._loop.remove_reader(sock.fileno())
+            await asyncio.sleep(0)  # asyncio forgets connections that it took in the very round in which it is closed
             self._server.close()
             self._server = None
 

@@ -415,3 +415,22 @@ async def test_a_login_that_nobody_waits_for_ends_with_the_pool(cluster: Cluster
                     pass
             before = asyncio.all_tasks()
         assert len(before - asyncio.all_tasks()) == 1
+
+
+async def test_a_call_whose_time_went_with_waiting_is_out_of_time_and_not_told_that_nobody_is_there(
+    cluster: Cluster,
+) -> None:
+    with proxy_to(cluster.pods["beta"].port) as line:
+        async with pool(cluster, size=1, port=line.port) as opened:
+
+            async def call() -> None:
+                async with opened.connection(Deadline.after(0.4)):
+                    pass
+
+            async with opened.connection(Deadline.after(5)) as connection:
+                waiting = asyncio.create_task(call())
+                await asyncio.sleep(0.35)
+                line.latency(0.05)  # eight times for a login
+                connection.discard()
+            with pytest.raises(DeadlineExceeded):
+                await waiting

@@ -17,7 +17,7 @@ from psycopg.pq import TransactionStatus
 
 from podroute_router.config import Database
 from podroute_router.domain import Deadline
-from podroute_router.errors import Unavailable
+from podroute_router.errors import Unavailable, deadline_passed
 from podroute_router.measures import UNMEASURED, Measures, PoolFacts
 from podroute_router.postgres.connection import Connection
 from podroute_router.postgres.connector import Connector, Setup, trust_no_schema
@@ -92,10 +92,10 @@ class Pool:
             deadline: the call's.
             writes: the call writes, so that its outcome is unknown where the connection is lost.
         """
-        await self._slots.take(deadline.at)
+        is_short = await self._slots.take(deadline.at)
         began = time.monotonic()
         try:
-            connection = await self._take(deadline)
+            connection = await self._take(deadline, is_short=is_short)
         except BaseException:
             self._measures.served(time.monotonic() - began)
             raise
@@ -153,7 +153,7 @@ class Pool:
         free = (pool for pool in self._lookers if not pool._slots.are_taken)
         return next(free, self._lookers[0]).connection(deadline)
 
-    async def _take(self, deadline: Deadline) -> Connection:
+    async def _take(self, deadline: Deadline, *, is_short: bool) -> Connection:
         """A connection for who has a place, which is given on where there is none."""
         try:
             if self._closed:
@@ -166,15 +166,17 @@ class Pool:
         except BaseException:
             self._slots.release()
             raise
-        return await self._log_in(deadline)
+        return await self._log_in(deadline, is_short=is_short)
 
-    async def _log_in(self, deadline: Deadline) -> Connection:
+    async def _log_in(self, deadline: Deadline, *, is_short: bool) -> Connection:
         """A new connection. Where its caller runs out of time, it is made for the next one, for so long as is usual.
 
         Else calls that waited for a place until their time was short would begin one login after the other, and end
         none; and each takes milliseconds of the event loop, and more of the server.
         """
-        patience_s = deadline.remaining_s() / 2  # so that another path can be tried
+        patience_s = deadline.remaining_s()
+        if not is_short:
+            patience_s /= 2  # so that another path can be tried
         login = asyncio.create_task(self._connector.connect(patience_s + LOGIN_S))
         try:
             async with asyncio.timeout(patience_s):
@@ -182,8 +184,8 @@ class Pool:
         except BaseException as error:
             self._logins.add(login)
             login.add_done_callback(self._logged_in)  # soon, where it has failed
-            if isinstance(error, TimeoutError):
-                raise unreachable(error, self._facts) from error
+            if isinstance(error, TimeoutError):  # whose time went with waiting knows nothing of the server
+                raise deadline_passed(self._facts) if is_short else unreachable(error, self._facts) from error
             raise
 
     def _logged_in(self, login: asyncio.Task[Connection]) -> None:

@@ -46,8 +46,8 @@ class Slots:
         """Whoever comes now has to wait."""
         return self.taken >= self.size
 
-    async def take(self, until: float) -> None:
-        """Takes a place, and waits for one where all are taken.
+    async def take(self, until: float) -> bool:
+        """Takes a place, and waits for one where all are taken; True where the taker's time is short by then.
 
         Args:
             until: when the taker's time is over, on the monotonic clock.
@@ -55,7 +55,7 @@ class Slots:
         if not self.are_taken:
             self.taken += 1
             self._waited(0.0)
-            return
+            return False
         began = time.monotonic()
         turn = asyncio.get_running_loop().create_future()
         waiter = _Waiter(turn, until - SHORT * (until - began))
@@ -72,6 +72,7 @@ class Slots:
         finally:
             self.waiting -= 1
             self._waited(time.monotonic() - began)
+        return time.monotonic() >= waiter.short_at
 
     def release(self) -> None:
         """Gives a place back: it is the next one's who waits."""
