@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import statistics
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -10,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import podroute
+from podroute_router.catalog import saved_map
 from podroute_router.embedded.ports import free_port
 from podroute_router.postgres.connection import PREPARED_MAX
 from podroute_router.server import SAVED_MAP
@@ -216,7 +216,9 @@ def _starts(stage: GrowthStage, plan: Plan) -> list[Start]:
     for number in range(plan.starts):
         for size in plan.restarted:
             catalog, folder = f"catalog_{size}", stage.folder(f"starts_{size}")
-            shutil.copy(stage.folder(f"state_{size}") / SAVED_MAP, folder / SAVED_MAP)
+            saved = saved_map.load(stage.folder(f"state_{size}") / SAVED_MAP)
+            assert saved is not None
+            saved_map.save(saved, folder / SAVED_MAP)  # without its mark, so that it goes with a catalog that is away
             for source, port in (("catalog", None), ("saved map", nobody)):
                 values = stage.config(catalog, fdw=plan.fdw, state_dir=folder, catalog_port=port)
                 samples.append(figures.measure_start(stage, values, collections=size, source=source, round=number))
