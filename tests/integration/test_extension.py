@@ -8,13 +8,14 @@ import numpy as np
 from podroute_router.config import Database
 from podroute_router.domain import Deadline
 from podroute_router.embedded import Cluster
+from podroute_router.postgres.connection import Connection
 from podroute_router.postgres.extension import ready
 from podroute_router.postgres.pool import Pool
 
 
 async def use_a_connection(cluster: Cluster) -> None:
-    async def setup(connection: object) -> None:
-        await ready(connection, settings={}, facts={})  # type: ignore[arg-type]
+    async def setup(connection: Connection) -> None:
+        await ready(connection, settings={}, facts={})
 
     dsn = cluster.pods["beta"].conninfo(cluster.router_role)
     pool = Pool(
