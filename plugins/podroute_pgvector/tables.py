@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import LiteralString
 
 from podroute_router.backend import Confirm, Register
 from podroute_router.domain import Collection
@@ -20,6 +22,10 @@ where c.relnamespace = $1::regnamespace and c.relname = $2 and c.relkind = 'r' a
   and not exists (select from pg_rewrite where ev_class = c.oid)
   and not exists (select from pg_trigger where tgrelid = c.oid)
 """  # what another role made could hold code of its own, which would run as the router
+_LOCK_SHORTLY = "set local lock_timeout = '250ms'"
+LOCK_TRIES = 4
+LOCK_PAUSE_S = 0.25
+"""Between two tries for a lock that others queue up behind."""
 _HELD_BY_A_FROZEN_ROUTER = "set local idle_in_transaction_session_timeout = '10s'"
 _ESTIMATE = """
 select coalesce(sum(greatest(s.n_live_tup, c.reltuples)), 0)::bigint
@@ -117,19 +123,38 @@ def needing_its_owner(collection: Collection) -> Iterator[None]:
 async def _drop(connection: Connection, collection: Collection, confirm: Confirm | None) -> None:
     async with connection.transaction():
         await begin(connection)
-        if confirm is not None:
-            # Locked first: what stands now is then what is dropped. Else a deletion that was held up here could drop
-            # the table of a collection that was deleted and made anew meanwhile, with records that were acknowledged.
-            standing = [
-                each for each in (upsert_view(collection), table(collection)) if await _stands(connection, each)
-            ]
-            for each in standing:  # the view first, as a write through it does
-                await connection.execute(_lock(each))
-            await connection.execute(_HELD_BY_A_FROZEN_ROUTER)
-            if not standing or not await confirm():
-                return
+        # Locked first: what stands now is then what is dropped. Else a deletion that was held up here could drop the
+        # table of a collection that was deleted and made anew meanwhile, with records that were acknowledged.
+        standing = [each for each in (upsert_view(collection), table(collection)) if await _stands(connection, each)]
+        if standing:
+            await _lock_in_tries(connection, standing)
+        await connection.execute(_HELD_BY_A_FROZEN_ROUTER)
+        if confirm is not None and not (standing and await confirm()):
+            return
         for statement in _drops(collection):
             await connection.execute(statement)
+
+
+async def _lock_in_tries(connection: Connection, standing: Sequence[Relation]) -> None:
+    """Locks what is in use, and holds others up for a moment at a time.
+
+    Calls on the collection queue up behind the lock while it is waited for, and fill the pool, so that calls on other
+    collections wait for a place too. They go on between two tries.
+    """
+    # Whoever reads and writes does not conflict with this one: only autovacuum, which gives way, and builds of indexes.
+    await connection.execute(_lock(standing[-1], "share update exclusive"))
+    for tries_left in reversed(range(LOCK_TRIES)):
+        try:
+            async with connection.transaction():
+                await connection.execute(_LOCK_SHORTLY)
+                for each in standing:  # the view first, as a write through it does
+                    await connection.execute(_lock(each, "access exclusive"))
+        except errors.LockNotAvailable:
+            if not tries_left:
+                raise
+            await asyncio.sleep(LOCK_PAUSE_S)
+        else:
+            return
 
 
 async def record_estimate(connection: Connection, schema: str) -> int:
@@ -139,11 +164,8 @@ async def record_estimate(connection: Connection, schema: str) -> int:
 
 
 async def begin(connection: Connection) -> None:
-    """Acts as the owner until the transaction ends, and waits for locks with patience of its own.
-
-    Calls of a collection queue up behind a lock that waits, and would fill the pool.
-    """
-    # More than deadlock_timeout, after which autovacuum gives way; less than what would hold up other calls.
+    """Acts as the owner until the transaction ends, and waits for locks with patience of its own."""
+    # More than deadlock_timeout, after which autovacuum gives way.
     await connection.execute("set local lock_timeout = '2s'")
     await connection.execute(sql.SQL("set local role {}").format(sql.Identifier(OWNER)).as_string())
 
@@ -160,7 +182,7 @@ async def _drop_leftover(connection: Connection, collection: Collection) -> None
             facts=_facts(collection),
         )
     # Locked first: another call may be making the same collection, and records may be on their way.
-    await connection.execute(_lock(where))
+    await connection.execute(_lock(where, "access exclusive"))
     found = await connection.execute(sql.SQL("select from {} limit 1").format(where.identifier).as_string())
     if found.rowcount:
         raise AlreadyExists(
@@ -176,8 +198,8 @@ async def _stands(connection: Connection, where: Relation) -> bool:
     return bool((await connection.execute(_STANDS, (where.schema, where.name))).rowcount)
 
 
-def _lock(where: Relation) -> str:
-    return sql.SQL("lock table {} in access exclusive mode").format(where.identifier).as_string()
+def _lock(where: Relation, mode: LiteralString) -> str:
+    return sql.SQL("lock table {} in {} mode").format(where.identifier, sql.SQL(mode)).as_string()
 
 
 def _drops(collection: Collection) -> list[str]:

@@ -11,11 +11,14 @@ from podroute_router.domain import Deadline
 from podroute_router.drift import PRIMARY, Drift, Extension, pod_place
 from podroute_router.errors import PodrouteError
 from podroute_router.exposures import Exposed
+from podroute_router.map_source import MapSource
 from podroute_router.shard_map import ShardMap
 from podroute_router.wrappers import within
 
 FIRST_LOOK_S = 10.0
 """Bound on the look at a router's start; what follows from changes of the map waits for it."""
+LOOKS_MAX = 3
+"""Where each found drift, and a newer map after it."""
 LINES_MAX = 20
 """Of drift that such a look logs: a database that was lost has some for each collection."""
 
@@ -79,6 +82,7 @@ class FirstLook:
 
     Args:
         backends, pods: as of `examine`.
+        maps: where a newer map would be: what was found by an older one may only be what changed meanwhile.
         exposures: reads them; None where there are none.
     """
 
@@ -86,31 +90,44 @@ class FirstLook:
         self,
         backends: Iterable[Backend],
         pods: Container[str],
+        maps: MapSource,
         exposures: Callable[[ShardMap, Deadline], Awaitable[Sequence[Exposed]]] | None = None,
     ) -> None:
         self._backends = backends
         self._exposures = exposures
+        self._maps = maps
         self._pods = pods
-        self._is_done = False
+        self._looks_left = LOOKS_MAX
 
     async def follow(self, shard_map: ShardMap, _: Deadline) -> None:
         """Looks, the first time; comes after what the router mends by itself."""
-        if self._is_done:
+        if not self._looks_left:
             return
-        self._is_done = True
+        self._looks_left -= 1
         try:
             deadline = Deadline.after(FIRST_LOOK_S)
             exposures = () if self._exposures is None else await self._exposures(shard_map, deadline)
             found = await examine(self._backends, shard_map, self._pods, deadline, exposures=exposures)
         except Exception as error:  # noqa: BLE001  (a look must keep nobody from what else follows from a map)
+            self._looks_left = 0
             trace = None if isinstance(error, PodrouteError) else error
             _log.warning("the databases could not be compared with the shard map: %s", error, exc_info=trace)
             return
         drifts = [drift for drift in found if not drift.is_note]
+        if drifts and self._looks_left and await self._has_newer(shard_map):
+            return  # and another look follows, with the newer map
+        self._looks_left = 0
         for drift in drifts[:LINES_MAX]:
             _log.warning("drift in %s: %s %s; mended by: %s", drift.where, drift.thing, drift.problem, drift.command)
         if len(drifts) > LINES_MAX:
             _log.warning("and %d more: podroute doctor tells of all", len(drifts) - LINES_MAX)
+
+    async def _has_newer(self, shard_map: ShardMap) -> bool:
+        try:
+            newest = await self._maps.refresh(Deadline.after(FIRST_LOOK_S))
+        except PodrouteError:  # the catalog does not serve; who holds the maps tells
+            return False
+        return newest.revision != shard_map.revision
 
 
 def extension_drifts(extensions: Mapping[str, Extension]) -> Iterator[Drift]:

@@ -111,7 +111,7 @@ class Router:
                 "readying the FDW path": self._collections.follow,
                 "readying the exposures": self._collections.exposing.follow,
                 "looking for drift": FirstLook(
-                    self._backends.values(), config.pods, self._collections.exposing.exposed
+                    self._backends.values(), config.pods, self._maps, self._collections.exposing.exposed
                 ).follow,
             }
         )

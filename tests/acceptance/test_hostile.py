@@ -21,6 +21,7 @@ from servers import POD_ON_PRIMARY, router_values, separate_primary
 
 EVE = "eve"
 PASSWORD = "of eve"
+WAITS_FOR = "select pid from pg_locks where relation = '%s'::regclass and mode = 'AccessExclusiveLock' and not granted"
 TABLE = "(id text primary key, vec public.vector(3) not null, metadata jsonb not null default '{}')"
 
 
@@ -149,15 +150,19 @@ async def test_a_reader_with_an_open_transaction_holds_up_its_collection_only(
         reader.execute(f"select from vecs.{held}".encode())
         began = time.perf_counter()
         deleting = asyncio.create_task(client.delete_collection(held, timeout=20))
-        waiting = [asyncio.create_task(client.count(held, path="direct", timeout=20)) for _ in range(6)]
-        await asyncio.sleep(0.2)
-        assert not deleting.done()
-        for path in ("direct", "fdw"):
-            assert (await client.count(other, path=path, timeout=1)).count == 1
+        async with asyncio.timeout(2):
+            while not administrate(cluster, WAITS_FOR % f"vecs.{held}"):
+                await asyncio.sleep(0.01)
+        # More than there are places, and all of them queue up behind the deletion's lock.
+        waiting = [asyncio.create_task(client.count(held, path="direct", timeout=20)) for _ in range(12)]
+        while not deleting.done():
+            for path in ("direct", "fdw"):
+                assert (await client.count(other, path=path, timeout=1)).count == 1
+            await asyncio.sleep(0.05)
         with pytest.raises(podroute.Unavailable) as locked:
             await deleting
         assert locked.value.reason == "LOCKED"
-        assert [(await call).count for call in waiting] == [1] * 6, "nothing was dropped"
+        assert [(await call).count for call in waiting] == [1] * 12, "nothing was dropped"
         assert time.perf_counter() - began < 2.5
     for name in (held, other):
         await client.delete_collection(name)

@@ -46,6 +46,15 @@ class Site:
     primary: psycopg.Connection
     pod: psycopg.Connection
 
+    @property
+    def current(self) -> ShardMap:
+        """See `map_source.MapSource`."""
+        return self.shard_map
+
+    async def refresh(self, _: Deadline) -> ShardMap:
+        """See `map_source.MapSource`."""
+        return self.shard_map
+
     async def drifts(self) -> list[Drift]:
         """What the doctor says of this test's own databases, notes aside."""
         found = await examine([self.direct, self.fdw], self.shard_map, self.config.pods, deadline())
@@ -252,13 +261,23 @@ async def test_what_belongs_to_another_role_is_told_and_does_not_stop_the_rest(s
 
 async def test_a_router_logs_drift_once_when_it_starts(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     site.pod.execute(f"drop view podroute.{site.collection.name}".encode())
-    look = FirstLook([site.direct, site.fdw], site.config.pods)
+    look = FirstLook([site.direct, site.fdw], site.config.pods, site)
     for _ in range(2):
         await look.follow(site.shard_map, deadline())
     [told] = [record.getMessage() for record in caplog.records if record.name == "podroute_router.doctor"]
     assert told == (
         f"drift in pod alpha: view podroute.{site.collection.name} is missing; mended by: podroute reconcile"
     )
+
+
+async def test_what_changed_while_a_router_looked_is_no_drift(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """As where another router made a collection, and its foreign table, since this one read the shard map."""
+    older = ShardMap().changed(0, ["alpha", "beta", "home"], [])
+    look = FirstLook([site.direct, site.fdw], site.config.pods, site)
+    assert await examine([site.direct, site.fdw], older, site.config.pods, deadline())
+    for shard_map in (older, site.shard_map):
+        await look.follow(shard_map, deadline())
+    assert [record for record in caplog.records if record.name == "podroute_router.doctor"] == []
 
 
 async def test_a_database_that_hangs_does_not_take_the_answers_of_the_others(site: Site) -> None:
@@ -299,7 +318,7 @@ async def test_a_router_logs_some_of_much_drift(
     monkeypatch.setattr(doctor, "LINES_MAX", 1)
     site.pod.execute(f"drop view podroute.{site.collection.name}".encode())
     site.primary.execute(f"drop foreign table podroute_fdw.{site.collection.name}".encode())
-    await FirstLook([site.direct, site.fdw], site.config.pods).follow(site.shard_map, deadline())
+    await FirstLook([site.direct, site.fdw], site.config.pods, site).follow(site.shard_map, deadline())
     told = [record.getMessage() for record in caplog.records if record.name == "podroute_router.doctor"]
     assert [each.partition(":")[0] for each in told] == ["drift in primary", "and 1 more"]
 
