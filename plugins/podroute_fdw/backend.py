@@ -12,7 +12,7 @@ from functools import partial
 from podroute_router.config import Config, Database
 from podroute_router.domain import Collection, Deadline, Record, UpsertMode
 from podroute_router.drift import PRIMARY, Drift, Inspection, database_drift, silent_database
-from podroute_router.errors import PodrouteError, Unavailable
+from podroute_router.errors import PodrouteError, Unavailable, deadline_passed
 from podroute_router.exposures import Exposed, ExposingFacts
 from podroute_router.measures import Measures, MeasuresOf, PoolFacts, unmeasured
 from podroute_router.postgres import exposed_view
@@ -25,7 +25,7 @@ from podroute_router.postgres.record_calls import RecordCalls
 from podroute_router.shard_map import ShardMap
 from podroute_router.sql.statements import Relation
 from psycopg import sql
-from psycopg.errors import DatatypeMismatch, UndefinedTable
+from psycopg.errors import DatatypeMismatch, QueryCanceled, UndefinedTable
 
 from podroute_fdw import exposing, exposure_drift, objects
 from podroute_fdw.agenda import Agenda
@@ -36,6 +36,11 @@ from podroute_fdw.reconcile import reconcile
 
 INSPECTION_SHARE = 0.8
 """The primary has that part of the time for its inspection, so that where it hangs the pods' answers are not lost."""
+
+PROBE_SHARE = 0.9
+"""The primary has that part of a probe's time to reach the pod."""
+
+_STATEMENT_TIMEOUT = "select set_config('statement_timeout', $1, false)"
 
 _log = logging.getLogger(__name__)
 
@@ -79,7 +84,7 @@ class FdwBackend(RecordCalls):
             for name, pool in self._pools.items()
         }
         facts = {"path": "fdw"}
-        # Beside the others, which calls may have taken. A session for each look, so that the primary connects anew.
+        # Beside the others, which calls may have taken. Each ends with an answer: the primary connects anew.
         self._looks = {
             name: Pool(
                 primary,
@@ -138,8 +143,15 @@ class FdwBackend(RecordCalls):
         """See `backend.PodProbe`. Where the pod's objects are not made yet the primary answers, and calls say so."""
         statement = "select 1" if self._config.is_on_primary(pod) else objects.probe(pod)
         async with self._looks[pod].connection(deadline) as connection:
-            with suppress(UndefinedTable):
-                await connection.execute(statement)
+            # The primary gives up by itself while it connects, and its session serves the next probe: a login each time
+            # is a burden to calls on other pods.
+            patience_s = PROBE_SHARE * deadline.remaining_s()
+            await connection.execute(_STATEMENT_TIMEOUT, (f"{math.ceil(patience_s * 1000)}ms",))
+            try:
+                with suppress(UndefinedTable):
+                    await connection.execute(statement)
+            except QueryCanceled as error:
+                raise deadline_passed({"pod": pod, "path": "fdw"}) from error
             await connection.close()
 
     async def follow(self, shard_map: ShardMap, deadline: Deadline) -> None:

@@ -12,9 +12,11 @@ from typing import Any
 import grpc
 import numpy as np
 import podroute
+import psycopg
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from no_exposures import NoExposures
+from podroute_fdw.backend import FdwBackend
 from podroute_memory.backend import MemoryBackend
 from podroute_pgvector.backend import PgvectorBackend
 from podroute_router.backend import Confirm
@@ -22,10 +24,11 @@ from podroute_router.collections import Collections
 from podroute_router.config import Config, make_config
 from podroute_router.domain import Collection, Deadline, Metric, Placement, Record
 from podroute_router.embedded import Cluster
-from podroute_router.errors import Unreachable
+from podroute_router.errors import DeadlineExceeded, Unreachable
 from podroute_router.server import Router
 from podroute_router.shard_map import Change, ShardMap
-from servers import router_values
+from podroute_router.wrappers import within
+from servers import router_values, separate_primary
 
 DIMENSION = 4
 
@@ -185,6 +188,49 @@ async def test_with_a_frozen_catalog_collections_are_read_from_the_map_held_and_
         return True
 
     await until(is_deleted)
+
+
+async def test_probes_of_a_frozen_pod_through_the_primary_share_a_session_there(cluster: Cluster) -> None:
+    """A login a probe is what calls on other pods would wait for. Seen to fail where each probe has a session."""
+    name = separate_primary(cluster)
+    config = make_config(router_values(cluster, primary=name))
+    assert config.primary is not None
+    alpha, fdw = cluster.pods["alpha"], FdwBackend(config, config.primary)
+    await fdw.follow(ShardMap().changed(1, ["alpha"], []), Deadline.after(20))
+    with psycopg.connect(cluster.primary.admin_conninfo(name), autocommit=True) as admin:
+        before = pids(admin)
+        await probe(fdw)
+        assert pids(admin) == before, "one that is answered leaves no session"
+        alpha.freeze()
+        try:
+            sessions = []
+            for _ in range(3):
+                began = time.perf_counter()
+                with pytest.raises(DeadlineExceeded):
+                    await probe(fdw)
+                assert time.perf_counter() - began < 1.2
+                sessions.append(pids(admin) - before)
+        finally:
+            alpha.thaw()
+        await probe(fdw)
+        assert pids(admin) == before
+    await fdw.close()
+    assert len(sessions[0]) == 1
+    assert sessions[0] == sessions[1] == sessions[2]
+
+
+async def probe(fdw: FdwBackend) -> None:
+    deadline = Deadline.after(1)
+    await within(deadline, fdw.probe("alpha", deadline))
+
+
+def pids(admin: psycopg.Connection[Any]) -> set[int]:
+    """The sessions on the administrator's database, but for its own; those that are about to end are not counted."""
+    time.sleep(0.1)
+    found = admin.execute(
+        "select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+    )
+    return {pid for (pid,) in found.fetchall()}
 
 
 class TwoMaps(NoExposures):
