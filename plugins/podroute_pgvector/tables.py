@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import LiteralString
 
 from podroute_router.backend import Confirm, Register
 from podroute_router.domain import Collection
@@ -22,6 +21,8 @@ where c.relnamespace = $1::regnamespace and c.relname = $2 and c.relkind = 'r' a
   and not exists (select from pg_rewrite where ev_class = c.oid)
   and not exists (select from pg_trigger where tgrelid = c.oid)
 """  # what another role made could hold code of its own, which would run as the router
+_LOCK = sql.SQL("lock table {} in access exclusive mode")
+_LOCK_LIGHTLY = sql.SQL("lock table {} in share update exclusive mode")
 _LOCK_SHORTLY = "set local lock_timeout = '250ms'"
 LOCK_TRIES = 4
 LOCK_PAUSE_S = 0.25
@@ -142,13 +143,13 @@ async def _lock_in_tries(connection: Connection, standing: Sequence[Relation]) -
     collections wait for a place too. They go on between two tries.
     """
     # Whoever reads and writes does not conflict with this one: only autovacuum, which gives way, and builds of indexes.
-    await connection.execute(_lock(standing[-1], "share update exclusive"))
+    await connection.execute(_statement(_LOCK_LIGHTLY, standing[-1]))
     for tries_left in reversed(range(LOCK_TRIES)):
         try:
             async with connection.transaction():
                 await connection.execute(_LOCK_SHORTLY)
                 for each in standing:  # the view first, as a write through it does
-                    await connection.execute(_lock(each, "access exclusive"))
+                    await connection.execute(_statement(_LOCK, each))
         except errors.LockNotAvailable:
             if not tries_left:
                 raise
@@ -182,7 +183,7 @@ async def _drop_leftover(connection: Connection, collection: Collection) -> None
             facts=_facts(collection),
         )
     # Locked first: another call may be making the same collection, and records may be on their way.
-    await connection.execute(_lock(where, "access exclusive"))
+    await connection.execute(_statement(_LOCK, where))
     found = await connection.execute(sql.SQL("select from {} limit 1").format(where.identifier).as_string())
     if found.rowcount:
         raise AlreadyExists(
@@ -198,8 +199,8 @@ async def _stands(connection: Connection, where: Relation) -> bool:
     return bool((await connection.execute(_STANDS, (where.schema, where.name))).rowcount)
 
 
-def _lock(where: Relation, mode: LiteralString) -> str:
-    return sql.SQL("lock table {} in {} mode").format(where.identifier, sql.SQL(mode)).as_string()
+def _statement(template: sql.SQL, where: Relation) -> str:
+    return template.format(where.identifier).as_string()
 
 
 def _drops(collection: Collection) -> list[str]:
