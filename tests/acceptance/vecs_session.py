@@ -1,13 +1,14 @@
 """Uses vecs as its users do. Runs in vecs' own environment, so nothing of podroute is here.
 
-Reads a JSON object from stdin, {url, steps}, and prints what came of each step as one JSON list. A step is {collection,
-dimension, call, …}: the name of a method of vecs and its arguments.
+Reads JSON objects from stdin, a line each, {url, steps}, and answers each with a line: {results}, what came of each
+step, or {error}. A step is {collection, dimension, call, …}: the name of a method of vecs and its arguments.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import traceback
 from typing import Any
 
 import vecs
@@ -43,13 +44,24 @@ def run(client: vecs.Client, step: dict[str, Any]) -> Any:
     return plain(getattr(collection, call)(**step))
 
 
-def main() -> None:
+def results(asked: dict[str, Any]) -> list[Any]:
     """Connects once and does all steps."""
-    asked = json.load(sys.stdin)
     client = vecs.create_client(asked["url"])
-    done = [run(client, step) for step in asked["steps"]]
-    client.disconnect()
-    json.dump(done, sys.stdout)
+    try:
+        return [run(client, step) for step in asked["steps"]]
+    finally:
+        client.disconnect()
+
+
+def main() -> None:
+    """Answers until there is no more to read."""
+    for line in sys.stdin:
+        try:
+            answer = {"results": results(json.loads(line))}
+        except Exception:  # noqa: BLE001  (whoever asked says what failed)
+            answer = {"error": traceback.format_exc()}
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

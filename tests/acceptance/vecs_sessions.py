@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import subprocess
+from functools import cache
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
 from typing import Any
 
 import pytest
@@ -28,17 +31,23 @@ def step(collection: str, call: str, **arguments: object) -> dict[str, Any]:
 
 def vecs_as(url: str, *steps: dict[str, Any]) -> list[Any]:
     """What came of each step."""
-    done = subprocess.run(
-        [VECS_PYTHON, PROGRAM],
-        input=json.dumps({"url": url, "steps": steps}),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    results: list[Any] = json.loads(done.stdout)
+    process = _process()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps({"url": url, "steps": steps}) + "\n")
+    process.stdin.flush()
+    answer = json.loads(process.stdout.readline())
+    assert "results" in answer, answer["error"]
+    results: list[Any] = answer["results"]
     return results
+
+
+@cache
+def _process() -> subprocess.Popen[str]:
+    """One for all tests, as vecs takes longer to load than most of them; it ends with what it reads from."""
+    process = subprocess.Popen([VECS_PYTHON, PROGRAM], stdin=PIPE, stdout=PIPE, stderr=DEVNULL, text=True)
+    atexit.register(process.communicate)
+    return process
 
 
 def url_of(conninfo: str, **changed: str) -> str:
