@@ -84,7 +84,7 @@ class FdwBackend(RecordCalls):
             for name, pool in self._pools.items()
         }
         facts = {"path": "fdw"}
-        # Beside the others, which calls may have taken. Each ends with an answer: the primary connects anew.
+        # Beside the others, which calls may have taken. Closed after each answer, so that the primary connects anew.
         self._looks = {
             name: Pool(
                 primary,
@@ -143,8 +143,8 @@ class FdwBackend(RecordCalls):
         """See `backend.PodProbe`. Where the pod's objects are not made yet the primary answers, and calls say so."""
         statement = "select 1" if self._config.is_on_primary(pod) else objects.probe(pod)
         async with self._looks[pod].connection(deadline) as connection:
-            # The primary gives up by itself while it connects, and its session serves the next probe: a login each time
-            # is a burden to calls on other pods.
+            # From PostgreSQL 16 on the primary gives up by itself while it connects, and its session serves the next
+            # probe: a login each time is a burden to calls on other pods.
             patience_s = PROBE_SHARE * deadline.remaining_s()
             await connection.execute(_STATEMENT_TIMEOUT, (f"{math.ceil(patience_s * 1000)}ms",))
             try:

@@ -23,10 +23,13 @@ where c.relnamespace = $1::regnamespace and c.relname = $2 and c.relkind = 'r' a
 """  # what another role made could hold code of its own, which would run as the router
 _LOCK = sql.SQL("lock table {} in access exclusive mode")
 _LOCK_LIGHTLY = sql.SQL("lock table {} in share update exclusive mode")
-_LOCK_SHORTLY = "set local lock_timeout = '250ms'"
-LOCK_TRIES = 4
-LOCK_PAUSE_S = 0.25
-"""Between two tries for a lock that others queue up behind."""
+_LOCK_TIMEOUT = "select set_config('lock_timeout', $1, true)"
+PATIENCE = "2s"
+"""For a lock: more than deadlock_timeout, after which autovacuum gives way."""
+TRIES = ("250ms", "250ms", "500ms")
+"""For a lock that others queue up behind. Statements that take longer than the last, one after the other, keep it."""
+PAUSE_S = 0.25
+"""Between two tries."""
 _HELD_BY_A_FROZEN_ROUTER = "set local idle_in_transaction_session_timeout = '10s'"
 _ESTIMATE = """
 select coalesce(sum(greatest(s.n_live_tup, c.reltuples)), 0)::bigint
@@ -127,9 +130,9 @@ async def _drop(connection: Connection, collection: Collection, confirm: Confirm
         # Locked first: what stands now is then what is dropped. Else a deletion that was held up here could drop the
         # table of a collection that was deleted and made anew meanwhile, with records that were acknowledged.
         standing = [each for each in (upsert_view(collection), table(collection)) if await _stands(connection, each)]
+        await connection.execute(_HELD_BY_A_FROZEN_ROUTER)
         if standing:
             await _lock_in_tries(connection, standing)
-        await connection.execute(_HELD_BY_A_FROZEN_ROUTER)
         if confirm is not None and not (standing and await confirm()):
             return
         for statement in _drops(collection):
@@ -142,20 +145,22 @@ async def _lock_in_tries(connection: Connection, standing: Sequence[Relation]) -
     Calls on the collection queue up behind the lock while it is waited for, and fill the pool, so that calls on other
     collections wait for a place too. They go on between two tries.
     """
-    # Whoever reads and writes does not conflict with this one: only autovacuum, which gives way, and builds of indexes.
+    # No call waits for this one. It conflicts with maintenance: autovacuum, which gives way, or a build of an index.
     await connection.execute(_statement(_LOCK_LIGHTLY, standing[-1]))
-    for tries_left in reversed(range(LOCK_TRIES)):
+    for number, timeout in enumerate(TRIES, start=1):
         try:
             async with connection.transaction():
-                await connection.execute(_LOCK_SHORTLY)
+                await connection.execute(_LOCK_TIMEOUT, (timeout,))
                 for each in standing:  # the view first, as a write through it does
                     await connection.execute(_statement(_LOCK, each))
         except errors.LockNotAvailable:
-            if not tries_left:
+            if number == len(TRIES):
                 raise
-            await asyncio.sleep(LOCK_PAUSE_S)
+            await asyncio.sleep(PAUSE_S)
         else:
-            return
+            break
+    # A try that went well leaves its own; and what is dropped has a TOAST table, which autovacuum may be at.
+    await connection.execute(_LOCK_TIMEOUT, (PATIENCE,))
 
 
 async def record_estimate(connection: Connection, schema: str) -> int:
@@ -166,8 +171,7 @@ async def record_estimate(connection: Connection, schema: str) -> int:
 
 async def begin(connection: Connection) -> None:
     """Acts as the owner until the transaction ends, and waits for locks with patience of its own."""
-    # More than deadlock_timeout, after which autovacuum gives way.
-    await connection.execute("set local lock_timeout = '2s'")
+    await connection.execute(_LOCK_TIMEOUT, (PATIENCE,))
     await connection.execute(sql.SQL("set local role {}").format(sql.Identifier(OWNER)).as_string())
 
 

@@ -114,7 +114,7 @@ class FirstLook:
             _log.warning("the databases could not be compared with the shard map: %s", error, exc_info=trace)
             return
         drifts = [drift for drift in found if not drift.is_note]
-        if drifts and self._looks_left and await self._has_newer(shard_map):
+        if drifts and self._looks_left and await self._has_newer(shard_map, deadline):
             return  # and another look follows, with the newer map
         self._looks_left = 0
         for drift in drifts[:LINES_MAX]:
@@ -122,9 +122,9 @@ class FirstLook:
         if len(drifts) > LINES_MAX:
             _log.warning("and %d more: podroute doctor tells of all", len(drifts) - LINES_MAX)
 
-    async def _has_newer(self, shard_map: ShardMap) -> bool:
+    async def _has_newer(self, shard_map: ShardMap, deadline: Deadline) -> bool:
         try:
-            newest = await self._maps.refresh(Deadline.after(FIRST_LOOK_S))
+            newest = await self._maps.refresh(deadline)
         except PodrouteError:  # the catalog does not serve; who holds the maps tells
             return False
         return newest.revision != shard_map.revision

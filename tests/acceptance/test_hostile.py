@@ -21,6 +21,7 @@ from servers import POD_ON_PRIMARY, router_values, separate_primary
 
 EVE = "eve"
 PASSWORD = "of eve"
+VACUUM_DELAY_MS = 10
 WAITS_FOR = "select pid from pg_locks where relation = '%s'::regclass and mode = 'AccessExclusiveLock' and not granted"
 TABLE = "(id text primary key, vec public.vector(3) not null, metadata jsonb not null default '{}')"
 
@@ -153,8 +154,13 @@ async def test_a_reader_with_an_open_transaction_holds_up_its_collection_only(
         async with asyncio.timeout(2):
             while not administrate(cluster, WAITS_FOR % f"vecs.{held}"):
                 await asyncio.sleep(0.01)
-        # More than there are places, and all of them queue up behind the deletion's lock.
-        waiting = [asyncio.create_task(client.count(held, path="direct", timeout=20)) for _ in range(12)]
+
+        async def count_on() -> None:
+            while not deleting.done():
+                assert (await client.count(held, path="direct", timeout=20)).count == 1, "nothing was dropped"
+
+        # More than there are places, and all of them queue up behind the deletion's lock, each time.
+        waiting = [asyncio.create_task(count_on()) for _ in range(12)]
         while not deleting.done():
             for path in ("direct", "fdw"):
                 assert (await client.count(other, path=path, timeout=1)).count == 1
@@ -162,10 +168,34 @@ async def test_a_reader_with_an_open_transaction_holds_up_its_collection_only(
         with pytest.raises(podroute.Unavailable) as locked:
             await deleting
         assert locked.value.reason == "LOCKED"
-        assert [(await call).count for call in waiting] == [1] * 12, "nothing was dropped"
+        await asyncio.gather(*waiting)
         assert time.perf_counter() - began < 2.5
     for name in (held, other):
         await client.delete_collection(name)
+
+
+async def test_a_vacuum_of_the_long_vectors_alone_is_waited_for(client: podroute.AsyncClient, cluster: Cluster) -> None:
+    """It holds no lock of the collection's table, so its deletion meets it last, with that table locked."""
+    name = new_name()
+    await client.create_collection(name, dimension=2_000, pod="alpha")
+    await client.upsert(name, [(str(n), [float(n + 1)] * 2_000, {}) for n in range(20)])
+    [(toast,)] = administrate(
+        cluster, f"select reltoastrelid::regclass::text from pg_class where oid = 'vecs.{name}'::regclass"
+    )
+    await client.delete(name, ids=[str(n) for n in range(20)])
+    vacuum = f"set vacuum_cost_limit = 1; set vacuum_cost_delay = {VACUUM_DELAY_MS}"
+    alpha = cluster.pods["alpha"]
+    with psycopg.connect(alpha.admin_conninfo(alpha.database), autocommit=True) as session:
+        session.execute(vacuum.encode())
+        vacuuming = asyncio.create_task(asyncio.to_thread(session.execute, f"vacuum {toast}".encode()))
+        async with asyncio.timeout(5):
+            while not administrate(cluster, f"select pid from pg_locks where relation = '{toast}'::regclass"):
+                await asyncio.sleep(0.01)
+        began = time.perf_counter()
+        await client.delete_collection(name, timeout=20)
+        took = time.perf_counter() - began
+        await vacuuming
+    assert took > 0.3, "it was not held up"
 
 
 async def test_a_function_in_public_is_not_taken_for_postgresqls_own(cluster: Cluster) -> None:

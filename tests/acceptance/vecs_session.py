@@ -55,13 +55,14 @@ def results(asked: dict[str, Any]) -> list[Any]:
 
 def main() -> None:
     """Answers until there is no more to read."""
+    answers, sys.stdout = sys.stdout, sys.stderr  # what vecs prints is no answer
     for line in sys.stdin:
         try:
             answer = {"results": results(json.loads(line))}
         except Exception:  # noqa: BLE001  (whoever asked says what failed)
             answer = {"error": traceback.format_exc()}
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import json
 import subprocess
 from functools import cache
 from pathlib import Path
-from subprocess import DEVNULL, PIPE
+from subprocess import PIPE
 from typing import Any
 
 import pytest
@@ -34,9 +34,14 @@ def vecs_as(url: str, *steps: dict[str, Any]) -> list[Any]:
     process = _process()
     assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.write(json.dumps({"url": url, "steps": steps}) + "\n")
-    process.stdin.flush()
-    answer = json.loads(process.stdout.readline())
+    try:
+        process.stdin.write(json.dumps({"url": url, "steps": steps}) + "\n")
+        process.stdin.flush()
+        answer = json.loads(process.stdout.readline())
+    except BaseException:  # such as a test's time limit: what it answers yet is no answer to the next
+        process.kill()
+        _process.cache_clear()
+        raise
     assert "results" in answer, answer["error"]
     results: list[Any] = answer["results"]
     return results
@@ -45,7 +50,7 @@ def vecs_as(url: str, *steps: dict[str, Any]) -> list[Any]:
 @cache
 def _process() -> subprocess.Popen[str]:
     """One for all tests, as vecs takes longer to load than most of them; it ends with what it reads from."""
-    process = subprocess.Popen([VECS_PYTHON, PROGRAM], stdin=PIPE, stdout=PIPE, stderr=DEVNULL, text=True)
+    process = subprocess.Popen([VECS_PYTHON, PROGRAM], stdin=PIPE, stdout=PIPE, text=True)
     atexit.register(process.communicate)
     return process
 

@@ -125,7 +125,7 @@ async def freeze_one_of_two(cluster: Cluster, report: Report, scale: Scale, tmp_
             promise=f"A frozen pod takes nothing from the other ({name.upper()})",
             load=f"{rate:g} queries/s on each of two pods, a process each, open loop, {seconds:g} s each time",
             faults=f"one pod frozen, {len(taken)} times; control: all of its own calls fail",
-            figure=f"{failed} of {len(beside)} failed, p99 {quantile_ms(beside, 0.99):.1f} ms, "
+            figure=f"{failed} of {len(beside)} failed, p99 {median(each.p99_ms for each in taken):.1f} ms, "
             f"{median(ratios):.2f} x what it is before and after (median of {each_time}); "
             f"{unexplained} of both CANCELLED without a reason",
             bound=f"0, {P99_RATIO:g} x",

@@ -31,6 +31,8 @@ from podroute_router.wrappers import within
 from servers import router_values, separate_primary
 
 DIMENSION = 4
+PROBE_S = 3.0
+"""Of which the primary leaves a tenth, for the answer to come: a machine with other work takes some of it."""
 
 
 def new_name() -> str:
@@ -208,7 +210,7 @@ async def test_probes_of_a_frozen_pod_through_the_primary_share_a_session_there(
                 began = time.perf_counter()
                 with pytest.raises(DeadlineExceeded):
                     await probe(fdw)
-                assert time.perf_counter() - began < 1.2
+                assert time.perf_counter() - began < PROBE_S + 0.2
                 sessions.append(pids(admin) - before)
         finally:
             alpha.thaw()
@@ -220,7 +222,7 @@ async def test_probes_of_a_frozen_pod_through_the_primary_share_a_session_there(
 
 
 async def probe(fdw: FdwBackend) -> None:
-    deadline = Deadline.after(1)
+    deadline = Deadline.after(PROBE_S)
     await within(deadline, fdw.probe("alpha", deadline))
 
 
@@ -228,7 +230,8 @@ def pids(admin: psycopg.Connection[Any]) -> set[int]:
     """The sessions on the administrator's database, but for its own; those that are about to end are not counted."""
     time.sleep(0.1)
     found = admin.execute(
-        "select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+        "select pid from pg_stat_activity where datname = current_database() and backend_type = 'client backend'"
+        " and pid <> pg_backend_pid()"
     )
     return {pid for (pid,) in found.fetchall()}
 
