@@ -36,7 +36,7 @@ TAKE_S: Final = 0.005
 """Between two times that others are taken. The time until none is about to be handed over is the router's loss: paid
 after every call it is a good part of a call, and a call that is refused can wait so long."""
 SHARE: Final = 0.5
-"""Of the time between two calls that begin, what may go to taking others: most is for serving, come what may."""
+"""Of the time since others were taken last, what may go to taking others: most is for serving, come what may."""
 LOOK_S: Final = 0.02
 """Between two times that the event loop is asked whether it rests; and as long as two calls count as apart at most."""
 LOOK_AGAIN_S: Final = 0.1
@@ -63,7 +63,7 @@ class Admission:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._most_waiting: float = LEAST_WAITING
         self._looking = False
-        self._look_from = self._take_from = 0.0
+        self._look_from = self._taken_at = 0.0
         self._taking = False
         self._began, self._interval_s = 0.0, 0.0
         self._taking_ends, self._last_taken = 0.0, 0.0
@@ -116,10 +116,10 @@ class Admission:
 
     def _take_first(self) -> None:
         self._last_taken = now = time.monotonic()
-        if self._waiting and now < self._take_from and not self._looking:
+        if self._waiting and now < self._taken_at + TAKE_S and not self._looking:
             self._let_next_begin()
             return
-        self._taking_ends = now + (LOOK_S if self._looking else self._interval_s) * SHARE
+        self._taking_ends = now + (LOOK_S if self._looking else min(now - self._taken_at, LOOK_S)) * SHARE
         self._take()
 
     def _take(self) -> None:
@@ -133,7 +133,7 @@ class Admission:
             self._let_all_begin()
         else:
             self._looking = False
-            self._take_from = now + TAKE_S
+            self._taken_at = now
             self._let_next_begin()
 
     def _quiet_s(self) -> float:
