@@ -21,7 +21,7 @@ demo: .venv/.installed  ## the whole thing in one minute, on an embedded cluster
 test: export PYTHONDONTWRITEBYTECODE =
 test: .venv/.installed .venv-vecs/.installed  ## the whole test suite; some tests run vecs itself
 	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder --ignore tests/chaos
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder tests/chaos
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/chaos
 
 chaos: .venv/.installed  ## promises against real faults, some 20 minutes; CHAOS='--chaos-minutes 30' goes on for longer
 	$(BIN)/python -m pytest tests/chaos --chaos full --timeout 7200 --chaos-publish $(CHAOS)
