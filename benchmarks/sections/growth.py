@@ -218,8 +218,9 @@ def _starts(stage: GrowthStage, plan: Plan) -> list[Start]:
             catalog, folder = f"catalog_{size}", stage.folder(f"starts_{size}")
             saved = saved_map.load(stage.folder(f"state_{size}") / SAVED_MAP)
             assert saved is not None
-            saved_map.save(saved, folder / SAVED_MAP)  # without its mark, so that it goes with a catalog that is away
             for source, port in (("catalog", None), ("saved map", nobody)):
+                # Each time without the mark of its catalog, which a router adds, so that it goes with one that is away.
+                saved_map.save(saved, folder / SAVED_MAP)
                 values = stage.config(catalog, fdw=plan.fdw, state_dir=folder, catalog_port=port)
                 samples.append(figures.measure_start(stage, values, collections=size, source=source, round=number))
     return samples
