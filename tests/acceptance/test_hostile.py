@@ -21,7 +21,7 @@ from servers import POD_ON_PRIMARY, router_values, separate_primary
 
 EVE = "eve"
 PASSWORD = "of eve"
-VACUUM_DELAY_MS = 10
+VACUUM_DELAY_MS = 15
 WAITS_FOR = "select pid from pg_locks where relation = '%s'::regclass and mode = 'AccessExclusiveLock' and not granted"
 TABLE = "(id text primary key, vec public.vector(3) not null, metadata jsonb not null default '{}')"
 
