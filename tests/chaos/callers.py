@@ -207,7 +207,7 @@ class Callers:
             return False
         self.reads += 1
         for key, state in fetched(found, collection, self._ledger, f"fetch over {path} {where}").items():
-            self._ledger.judge(key, state, f"fetch over {path} {where}", marks[key])
+            self._ledger.judge(key, state, f"fetch over {path} {where}", marks)
         return True
 
     async def _read(self, generator: random.Random) -> None:
@@ -245,7 +245,7 @@ class Callers:
             version = Version(int(metadata.get("number", -1)), int(metadata.get("touched", -1)))
             vector = match.vector if match.vector is not None else vector_of(key, version)
             self._ledger.read(key, vector, metadata, where)
-            self._ledger.judge(key, version, where, marks.get(key))
+            self._ledger.judge(key, version, where, marks)
 
     def note(self, error: Error) -> None:
         """Counts a failed call."""

@@ -57,6 +57,10 @@ class Mark:
     begun: int
 
 
+NEVER_WRITTEN = Mark(frozenset({None}), 0)
+"""Of a record that nobody had begun to write when the read began."""
+
+
 @dataclass(slots=True)
 class _Entry:
     settled: State = None
@@ -121,10 +125,13 @@ class Ledger:
         entries = {key: self._entry(key) for key in keys}
         return {key: Mark(entry.possible, len(entry.begun)) for key, entry in entries.items()}
 
-    def judge(self, key: Key, seen: State, where: str, mark: Mark | None = None) -> None:
-        """Compares what a read saw; `mark` is of before the read where writes went on meanwhile."""
+    def judge(self, key: Key, seen: State, where: str, marks: Mapping[Key, Mark] | None = None) -> None:
+        """Compares what a read saw; `marks` are of before the read, of all records that were known then.
+
+        None where nobody wrote meanwhile.
+        """
         entry = self._entry(key)
-        since = mark or Mark(entry.possible, len(entry.begun))
+        since = Mark(entry.possible, len(entry.begun)) if marks is None else marks.get(key, NEVER_WRITTEN)
         allowed = since.possible | set(entry.begun[since.begun :])
         if seen in allowed:
             return
