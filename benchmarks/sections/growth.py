@@ -11,7 +11,7 @@ from pathlib import Path
 import podroute
 from podroute_router.catalog import saved_map
 from podroute_router.embedded.ports import free_port
-from podroute_router.postgres.connection import PREPARED_MAX
+from podroute_router.postgres.prepared import PREPARED_MAX
 from podroute_router.server import SAVED_MAP
 
 from benchmarks import plots

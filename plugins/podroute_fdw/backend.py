@@ -16,7 +16,14 @@ from podroute_router.errors import PodrouteError, Unavailable, deadline_passed
 from podroute_router.exposures import Exposed, ExposingFacts
 from podroute_router.measures import Measures, MeasuresOf, PoolFacts, unmeasured
 from podroute_router.postgres import exposed_view
-from podroute_router.postgres.access import LATENCY_SETTINGS, LOCAL_SETTINGS, SESSION_SETTINGS, Relations, TableAccess
+from podroute_router.postgres.access import (
+    LATENCY_SETTINGS,
+    LOCAL_SETTINGS,
+    SESSION_SETTINGS,
+    Relations,
+    TableAccess,
+    call_settings,
+)
 from podroute_router.postgres.doubt import ASK
 from podroute_router.postgres.extension import ready
 from podroute_router.postgres.guard import PushdownGuard
@@ -254,12 +261,8 @@ class FdwBackend(RecordCalls):
 
     def _open_pool(self, pod: str, size: int, measures: Measures) -> Pool:
         facts = {"pod": pod, "path": "fdw"}
-        settings = (
-            LATENCY_SETTINGS
-            | {
-                "statement_timeout": f"{math.ceil(self._config.timeouts.statement_s * 1000)}ms",
-            }
-            | (SESSION_SETTINGS if self._config.is_on_primary(pod) else FOREIGN_SETTINGS)
+        settings = call_settings(self._config.timeouts.statement_s) | (
+            SESSION_SETTINGS if self._config.is_on_primary(pod) else FOREIGN_SETTINGS
         )
         return Pool(
             self._primary,

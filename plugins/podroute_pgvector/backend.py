@@ -24,7 +24,14 @@ from podroute_router.errors import Aborted, AlreadyExists, FailedPrecondition, P
 from podroute_router.exposures import Exposed, ExposingFacts
 from podroute_router.measures import UNMEASURED, Measures, MeasuresOf, PoolFacts, unmeasured
 from podroute_router.postgres import exposed_view
-from podroute_router.postgres.access import LATENCY_SETTINGS, LOCAL_SETTINGS, SESSION_SETTINGS, Relations, TableAccess
+from podroute_router.postgres.access import (
+    LATENCY_SETTINGS,
+    LOCAL_SETTINGS,
+    SESSION_SETTINGS,
+    Relations,
+    TableAccess,
+    call_settings,
+)
 from podroute_router.postgres.extension import ready
 from podroute_router.postgres.lanes import Lanes
 from podroute_router.postgres.pool import Pool
@@ -65,7 +72,9 @@ class PgvectorBackend(RecordCalls):
             open_pool = partial(_open_pool, config, database, {"pod": name, "path": "direct"})
             lanes = config.limits.connections_per_pod // 2
             calls = open_pool(
-                config.limits.connections_per_pod - lanes, {"statement_timeout": timeout}, measures=measures(name)
+                config.limits.connections_per_pod - lanes,
+                call_settings(config.timeouts.statement_s),
+                measures=measures(name),
             )
             self._calls[name] = calls
             self._lanes[name] = calls.lanes(lanes)

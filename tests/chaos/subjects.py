@@ -50,7 +50,7 @@ SUBJECTS: Final = (
         name="Durability",
         promise="Whatever is killed, no acknowledged write is lost, nothing is read that nobody wrote, and what may "
         "have been written is said to be of unknown outcome.",
-        modules=("test_durability",),
+        modules=("test_durability", "test_late_writes"),
     ),
     Subject(
         name="Catalog and shard map",

@@ -16,10 +16,10 @@ from podroute_router.config import Database
 from podroute_router.domain import Deadline
 from podroute_router.embedded import Cluster
 from podroute_router.errors import DeadlineExceeded
-from podroute_router.postgres.connection import PREPARED_MAX
 from podroute_router.postgres.lanes import DEPTH_MAX, Lanes, NoLane
 from podroute_router.postgres.pace import SHORT_S
 from podroute_router.postgres.pool import Pool
+from podroute_router.postgres.prepared import PREPARED_MAX
 from psycopg.pq.abc import PGresult
 
 NUMBER = "select $1::int4, pg_backend_pid()"

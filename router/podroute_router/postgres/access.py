@@ -6,6 +6,7 @@ A backend says which relations hold a collection and how a setting reaches the p
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from podroute_router.domain import (
 )
 from podroute_router.filters import Filter
 from podroute_router.names import check_id_sizes
-from podroute_router.postgres.arrays import Encoded, set_element_type, text_array, vector_array
+from podroute_router.postgres.arrays import Encoded, encoded, set_element_type, text_array, vector_array
 from podroute_router.postgres.asked import counting, deletion, searching, selection_parameters
 from podroute_router.postgres.connection import Connection, Row
 from podroute_router.postgres.explaining import explain
@@ -39,8 +40,9 @@ from podroute_router.postgres.lane_query import LaneQuery
 from podroute_router.postgres.lanes import Lanes
 from podroute_router.postgres.partial_upserts import in_parts
 from podroute_router.postgres.pool import Pool
-from podroute_router.postgres.running import read, read_within, until_no_conflict, write, write_parts
+from podroute_router.postgres.running import read, read_within, until_no_conflict
 from podroute_router.postgres.vector_texts import vector_text_array
+from podroute_router.postgres.writing import transaction, write, write_alone
 from podroute_router.sql import statements
 from podroute_router.sql.filters import compile_filter
 from podroute_router.sql.settings import scan_settings
@@ -64,7 +66,10 @@ LATENCY_SETTINGS = {
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
 }
-"""For every session that serves calls."""
+"""For every session that callers may wait for."""
+
+UNCOMMITTED_S = 5
+"""A router that froze between a write and its COMMIT keeps the records locked for so long."""
 
 LANE_LIMIT = 100
 """Largest `limit` of a query that goes over a lane."""
@@ -93,6 +98,14 @@ class Relations:
 
 LOCAL_SETTINGS = "select set_config(name, value, true) from unnest($1::text[], $2::text[]) as s (name, value)"
 """`Relations.apply_settings` where the session is on the pod itself."""
+
+
+def call_settings(statement_s: float) -> dict[str, str]:
+    """For every session that serves calls on records; `statement_s` is the bound on a statement."""
+    return LATENCY_SETTINGS | {
+        "statement_timeout": f"{math.ceil(statement_s * 1000)}ms",
+        "idle_in_transaction_session_timeout": f"{UNCOMMITTED_S}s",
+    }
 
 
 class TableAccess:
@@ -132,17 +145,17 @@ class TableAccess:
             return await self._upsert_some(relations, ordered, mode, deadline)
         as_text = relations.upsert_as_text
         first, *others = _parts(ordered) if as_text else [ordered]
-        encoded = await _encode(first, as_text=as_text)
+        parameters = await _encode(first, as_text=as_text)
 
         async def attempt() -> int:
             async with self._pool.connection(deadline, writes=True) as connection:
                 statement = statements.upsert(relations.upsert, connection.vector_schema, as_text=as_text)
                 if not as_text:
-                    set_element_type(encoded[1], connection.adapters.types.get_oid("vector"))
+                    set_element_type(parameters[1], connection.adapters.types.get_oid("vector"))
                 if not others:
-                    return await write(connection, statement, encoded)
-                async with connection.transaction():
-                    count = await write(connection, statement, encoded)
+                    return await write_alone(connection, statement, parameters)
+                async with transaction(connection):
+                    count = await write(connection, statement, parameters)
                     for part in others:
                         count += await write(connection, statement, await _encode(part, as_text=as_text))
                     return count
@@ -169,7 +182,10 @@ class TableAccess:
                         set_element_type(vectors, connection.adapters.types.get_oid("vector"))
                 else:
                     await self._check(connection, statement, parts[0])
-                return await write_parts(connection, statement, parts)
+                if len(parts) == 1:
+                    return await write_alone(connection, statement, parts[0])
+                async with transaction(connection):
+                    return sum([await write(connection, statement, part) for part in parts])
 
         return await until_no_conflict(attempt, deadline)
 
@@ -183,11 +199,12 @@ class TableAccess:
             filtered=selection.filter is not None,
             narrowed=narrowed,
         )
+        parameters = [encoded(parameter) for parameter in (update.metadata, *chosen)]
 
         async def attempt() -> int:
             async with self._pool.connection(deadline, writes=True) as connection:
                 await self._check(connection, statement, (update.metadata, *chosen))
-                return await write(connection, statement, (update.metadata, *chosen))
+                return await write_alone(connection, statement, parameters)
 
         return await until_no_conflict(attempt, deadline)
 
@@ -216,12 +233,13 @@ class TableAccess:
 
     async def delete(self, relations: Relations, selection: Selection, deadline: Deadline) -> int:
         """Deletes the records selected in one transaction."""
-        statement, parameters = deletion(relations.read, selection)
+        statement, chosen = deletion(relations.read, selection)
+        parameters = [encoded(parameter) for parameter in chosen]
 
         async def attempt() -> int:
             async with self._pool.connection(deadline, writes=True) as connection:
-                await self._check(connection, statement, parameters)
-                return await write(connection, statement, parameters)
+                await self._check(connection, statement, chosen)
+                return await write_alone(connection, statement, parameters)
 
         return await until_no_conflict(attempt, deadline)
 
@@ -243,7 +261,7 @@ class TableAccess:
                     check_id_sizes(count, all_bytes or 0, most_bytes)
                 ids: list[str] = []
                 id_bytes = 0
-                async with connection.transaction():
+                async with transaction(connection):
                     cursor = await connection.execute(statement, chosen, prepare=True, binary=True)
                     while rows := await cursor.fetchmany(IDS_AT_A_TIME):
                         ids += [row[0] for row in rows]

@@ -47,13 +47,18 @@ class EncodedDumper(Dumper):
 
 
 def text_array(texts: Sequence[str]) -> Encoded:
-    """The texts, at least one, as text[]."""
+    """The texts as text[]."""
     parts = [text_array_header(len(texts))]
     for text in texts:
         data = text.encode()
         parts.append(_LENGTH.pack(len(data)))
         parts.append(data)
     return Encoded(bytearray().join(parts))
+
+
+def encoded(parameter: str | Sequence[str]) -> Encoded:
+    """A text as jsonb or jsonpath, texts as text[]."""
+    return Encoded(f"\x01{parameter}".encode()) if isinstance(parameter, str) else text_array(parameter)
 
 
 def jsonb_array(texts: Sequence[str]) -> Encoded:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from podroute_router.domain import Query, Selection
 from podroute_router.filters import Filter
 from podroute_router.sql import statements
@@ -10,6 +12,8 @@ from podroute_router.sql.filters import compile_filter
 from podroute_router.sql.statements import Relation
 
 Asked = tuple[str, tuple[object, ...]]
+Chosen = tuple[str | Sequence[str], ...]
+"""A filter's parameters, or the ids."""
 
 
 def counting(relation: Relation, filter: Filter | None) -> Asked:
@@ -18,7 +22,7 @@ def counting(relation: Relation, filter: Filter | None) -> Asked:
     return statements.count(relation, filtered=filter is not None, narrowed=len(parameters) > 2), parameters
 
 
-def deletion(relation: Relation, selection: Selection) -> Asked:
+def deletion(relation: Relation, selection: Selection) -> tuple[str, Chosen]:
     """Deletes the records selected."""
     parameters, narrowed = selection_parameters(selection)
     if selection.filter is not None:
@@ -26,7 +30,7 @@ def deletion(relation: Relation, selection: Selection) -> Asked:
     return statements.delete_ids(relation), parameters
 
 
-def selection_parameters(selection: Selection) -> tuple[tuple[object, ...], bool]:
+def selection_parameters(selection: Selection) -> tuple[Chosen, bool]:
     """The ids, or the filter's parameters and whether they are three."""
     if selection.filter is None:
         return (sorted(selection.ids or ()),), False

@@ -10,6 +10,7 @@ import select
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from typing import Any, TypeVar
 
 import psycopg
@@ -24,15 +25,13 @@ from psycopg.types.array import ListBinaryDumper
 from podroute_router.config import Database
 from podroute_router.postgres.arrays import Encoded, EncodedDumper
 from podroute_router.postgres.errors import is_refusal, nobody_listens
+from podroute_router.postgres.prepared import PREPARED_MAX, PreparedStatements
 
 RV = TypeVar("RV")
 Row = tuple[Any, ...]
 
 CANCEL_TIMEOUT_S = 1.0
 """How long the server is given to take a cancel request, in the background."""
-
-PREPARED_MAX = 256
-"""Prepared statements a connection keeps."""
 
 _log = logging.getLogger(__name__)
 _cancels: set[asyncio.Task[None]] = set()
@@ -85,6 +84,11 @@ class Connection(AsyncConnection[Row]):
         if self.left_socket is not None:
             self.left_socket.close()
             self.left_socket = None
+
+    @cached_property
+    def prepared_writes(self) -> PreparedStatements:
+        """Those of `writing`, beside psycopg's own."""
+        return PreparedStatements(self.pgconn, "write")
 
     @property
     def is_quiet(self) -> bool:

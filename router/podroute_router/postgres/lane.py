@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,9 +16,10 @@ import psycopg
 from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGresult
 
-from podroute_router.postgres.connection import PREPARED_MAX, Connection
+from podroute_router.postgres.connection import Connection
 from podroute_router.postgres.doubt import TRUSTED_S
 from podroute_router.postgres.pace import Pace
+from podroute_router.postgres.prepared import PreparedStatements
 
 STALL_S = 0.25
 """A lane whose first statement gets no answer for so long is left, where others wait behind it, or where nothing was
@@ -57,11 +58,7 @@ class Lane:
         self._loop = asyncio.get_running_loop()
         self._socket = self._pgconn.socket
         self._sent: deque[_Sent] = deque()
-        self._names: OrderedDict[str, bytes] = OrderedDict()
-        """Of the statements that are prepared, the one used longest ago first."""
-        self._named = 0
-        self._unused: list[bytes] = []
-        """Names of statements that failed; the server closes them before the next one."""
+        self._prepared = PreparedStatements(self._pgconn, "lane")
         self._turn_began = time.monotonic()
         self._is_doubtful = False
         """Nothing was heard for a while before the statements that are under way."""
@@ -101,7 +98,7 @@ class Lane:
             self._await_tick()
         self._sent.append(_Sent(answer, statement, until))
         try:
-            name = self._prepared(statement)
+            name = self._prepared.name(statement)
             self._pgconn.send_query_prepared(name, values, [Format.BINARY] * len(values), Format.BINARY)
             self._pgconn.pipeline_sync()
             self._flush()
@@ -123,22 +120,6 @@ class Lane:
             if not sent.answer.done():
                 sent.answer.set_exception(LaneLost())
         self._on_close(self)
-
-    def _prepared(self, statement: str) -> bytes:
-        """The name of the statement, which is prepared first where it is not; the server keeps the last few."""
-        name = self._names.get(statement)
-        if name is not None:
-            self._names.move_to_end(statement)
-            return name
-        if len(self._names) >= PREPARED_MAX:
-            _, oldest = self._names.popitem(last=False)
-            self._pgconn.send_close_prepared(oldest)
-        while self._unused:
-            self._pgconn.send_close_prepared(self._unused.pop())
-        self._named += 1
-        name = self._names[statement] = b"lane_%d" % self._named
-        self._pgconn.send_prepare(name, statement.encode())
-        return name
 
     def _tick(self) -> None:
         """Callers whose time has run out are told.
@@ -213,8 +194,8 @@ class Lane:
         result = sent.result
         if result is not None and result.status == ExecStatus.TUPLES_OK:
             self._pace.took_again(sent.statement, seconds)  # where nobody waits for it any more, too
-        elif (name := self._names.pop(sent.statement, None)) is not None:  # it may not have been prepared
-            self._unused.append(name)
+        else:
+            self._prepared.forget(sent.statement)
         if not sent.answer.done():
             if result is None:
                 sent.answer.set_exception(LaneLost())

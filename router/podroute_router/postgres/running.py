@@ -1,4 +1,4 @@
-"""Runs statements over a connection, and runs writes anew that lost against concurrent ones."""
+"""Runs reads over a connection, and runs writes anew that lost against concurrent ones."""
 
 from __future__ import annotations
 
@@ -13,26 +13,11 @@ import psycopg
 from podroute_router.domain import Deadline
 from podroute_router.errors import Aborted
 from podroute_router.postgres.connection import Connection, Row
-from podroute_router.postgres.partial_upserts import Part
 
 T = TypeVar("T")
 
 _FIRST_PAUSE_S = 0.005
 _LONGEST_PAUSE_S = 0.2
-
-
-async def write(connection: Connection, statement: str, parameters: Sequence[object]) -> int:
-    """How many records a statement wrote."""
-    cursor = await connection.execute(statement, parameters, prepare=True, binary=True)
-    return cursor.rowcount
-
-
-async def write_parts(connection: Connection, statement: str, parts: Sequence[Part]) -> int:
-    """Writes all parts, or none."""
-    if len(parts) == 1:
-        return await write(connection, statement, parts[0])
-    async with connection.transaction():
-        return sum([await write(connection, statement, part) for part in parts])
 
 
 async def read(
