@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from podroute_router.config import Config, Database
 from podroute_router.domain import Collection
-from podroute_router.postgres.access import SESSION_SETTINGS
+from podroute_router.postgres.access import SESSION_SETTINGS, UNCOMMITTED_S
 from podroute_router.postgres.prepare import CONTROL_VIEW, FDW_OBJECTS, POD_OBJECTS
 from podroute_router.postgres.vector_texts import COMPONENT_BYTES
 from podroute_router.sql.statements import Relation, vector_type
@@ -127,6 +127,8 @@ def server(config: Config, pod: str, *, primary: Database, server_version: int) 
         # postgres_fdw reads through a cursor. Where it ships no LIMIT the pod should still plan for the first rows.
         "cursor_tuple_fraction": "0.0001",
         "client_connection_check_interval": "500ms",
+        # A primary that froze before a COMMIT keeps no record locked; longer than the primary's own sessions have.
+        "idle_in_transaction_session_timeout": f"{UNCOMMITTED_S + 3}s",
         "tcp_keepalives_idle": "30",
         "tcp_keepalives_interval": "5",
         "tcp_keepalives_count": "3",

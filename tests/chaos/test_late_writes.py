@@ -12,9 +12,10 @@ import os
 import pathlib
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import podroute
 import psycopg
@@ -24,6 +25,8 @@ from podroute import Path
 from podroute_router.embedded import Cluster
 from podroute_router.postgres import access, writing
 from podroute_router.postgres.access import UNCOMMITTED_S
+from psycopg.abc import PQGen
+from psycopg.pq.abc import PGresult
 from servers import router_values, separate_primary
 
 from .callers import NO_RETRIES
@@ -185,6 +188,72 @@ async def test_a_write_that_was_given_up_is_not_done_after_later_ones(
             )
         )
     assert not any(each for rounds_of in found.values() for each in rounds_of), found
+    assert control
+
+
+@contextmanager
+def stopping_before_commit(stop: Callable[[], None]) -> Iterator[None]:
+    """Has the next write stop something when it has its answer, just before its COMMIT."""
+    real, stopped = writing._begun, []
+
+    def begun(*write: Any) -> PQGen[PGresult]:
+        result = yield from real(*write)
+        if not stopped:
+            stopped.append(True)
+            stop()
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writing, "_begun", begun)
+        yield
+    assert stopped
+
+
+async def settled(bad_lines: Lines, cluster: Cluster, case: Case, *, replays: bool) -> tuple[float, bool]:
+    """Writes a new record, whose COMMIT is late, repeats that over the other path, and deletes the record there.
+
+    How long it took to be acknowledged, and whether the record came back after the deletion was.
+    """
+    for path in (DIRECT, FDW):
+        await bad_lines.warm(path)
+    collection, record_id = bad_lines.collection, f"new {next(_numbers)}"
+    async with podroute.AsyncClient(bad_lines.router.address, options=NO_RETRIES) as client:
+        began = time.monotonic()
+        try:
+            with stopping_before_commit(lambda: case.stop(bad_lines, cluster)), pytest.raises(podroute.Error):
+                await upsert(client, collection, record_id, case.path)
+            if replays:
+                await persistently(lambda: upsert(client, collection, record_id, case.other))
+            await persistently(lambda: delete(client, collection, record_id, case.other))
+            took_s = time.monotonic() - began
+        finally:
+            case.go_on(bad_lines, cluster)
+        await asyncio.sleep(SETTLED_S)
+        found = await client.fetch(collection, [record_id], path=case.other, timeout=PATIENCE_S)
+        return took_s, bool(found.records)
+
+
+@pytest.mark.full
+async def test_a_write_whose_commit_is_late_is_settled_by_a_replay(
+    bad_lines: Lines, cluster: Cluster, report: Report
+) -> None:
+    found = {case.what: await settled(bad_lines, cluster, case, replays=True) for case in CASES}
+    _, control = await settled(bad_lines, cluster, CASES[0], replays=False)
+    bound_s = UNCOMMITTED_S + 4  # where the primary is frozen, it is its session on the pod that has to end
+    for what, (took_s, came_back) in found.items():
+        report.add(
+            Result(
+                promise=f"A write whose COMMIT is late is settled by a replay over the other path: {what}",
+                load=f"an upsert of a new record given up after {GIVEN_UP_S} s, the same again, a deletion of it",
+                faults=f"{what} just before the COMMIT, until all is acknowledged. Control: without the replay the "
+                f"record {'comes back' if control else 'stays away'}",
+                figure=f"acknowledged after {took_s:.1f} s, {int(came_back)} came back",
+                bound=f"{bound_s} s, 0",
+                held=took_s <= bound_s and not came_back,
+            )
+        )
+    assert max(took_s for took_s, _ in found.values()) <= bound_s
+    assert not any(came_back for _, came_back in found.values())
     assert control
 
 

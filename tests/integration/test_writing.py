@@ -127,6 +127,47 @@ async def test_a_write_whose_caller_left_is_not_committed(pool: Pool, cluster: C
     assert await stored(pool) == []  # of a session of its own: the one before has gone with its table
 
 
+async def test_a_transaction_whose_caller_left_between_statements_does_not_wait_for_the_server(
+    pool: Pool, cluster: Cluster
+) -> None:
+    has_written = asyncio.Event()
+
+    async def call() -> None:
+        async with pool.connection(Deadline.after(5), writes=True) as connection, transaction(connection):
+            await write(connection, INSERT, [encoded(["left"])])
+            has_written.set()
+            await asyncio.sleep(10)
+
+    leaving = asyncio.create_task(call())
+    await has_written.wait()
+    cluster.pods["beta"].freeze()
+    try:
+        leaving.cancel()
+        done, _ = await asyncio.wait({leaving}, timeout=2)
+    finally:
+        cluster.pods["beta"].thaw()
+    assert done
+    assert leaving.cancelled()
+    assert await stored(pool) == []
+
+
+@pytest.mark.parametrize("writes", [written, written_in_two])
+async def test_what_the_server_said_when_it_ended_the_session_is_known(
+    pool: Pool, cluster: Cluster, writes: Callable[[Pool, Sequence[str]], Awaitable[int]]
+) -> None:
+    [(pid,)] = await run(pool, "select pg_backend_pid()")
+    await run(pool, _SLOW_CHECK.format(checked="immediate"))
+    call = asyncio.create_task(writes(pool, ["a"]))
+    with psycopg.connect(cluster.pods["beta"].admin_conninfo(), autocommit=True) as admin:
+        while not admin.execute(_WAITS, (pid,)).fetchall():
+            await asyncio.sleep(0.01)
+        admin.execute("select pg_terminate_backend(%s)", (pid,))
+    with pytest.raises(Unavailable) as failed:
+        await call
+    assert failed.value.reason == "OUTCOME_UNKNOWN"
+    assert isinstance(failed.value.__cause__, psycopg.errors.AdminShutdown)
+
+
 @pytest.mark.parametrize("writes", [written, written_in_two])
 @pytest.mark.parametrize("checked", ["deferred", "immediate"], ids=["in its COMMIT", "before"])
 async def test_the_outcome_of_a_write_that_somebody_cancelled_is_unknown_from_its_commit_on(

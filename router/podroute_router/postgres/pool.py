@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import psycopg
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 
 from podroute_router.config import Database
 from podroute_router.domain import Deadline
@@ -216,6 +216,7 @@ class Pool:
             not self._closed
             and not connection.closed
             and connection.pgconn.transaction_status == TransactionStatus.IDLE
+            and connection.pgconn.pipeline_status == PipelineStatus.OFF
         ):
             connection.heard_at = time.monotonic()
             self._idle.append(connection)

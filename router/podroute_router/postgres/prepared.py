@@ -27,6 +27,10 @@ class PreparedStatements:
         self._unused: list[bytes] = []
         """Names of statements that failed; the server closes them before the next one."""
 
+    def __contains__(self, statement: str) -> bool:
+        """True where it has a name."""
+        return statement in self._names
+
     def name(self, statement: str) -> bytes:
         """The name of the statement; where it has none yet, it is sent to be prepared."""
         name = self._names.get(statement)

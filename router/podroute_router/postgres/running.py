@@ -17,7 +17,7 @@ from podroute_router.postgres.connection import Connection, Row
 T = TypeVar("T")
 
 _FIRST_PAUSE_S = 0.005
-_LONGEST_PAUSE_S = 0.2
+_LONGEST_PAUSE_S = 0.05
 
 
 async def read(

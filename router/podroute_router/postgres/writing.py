@@ -3,14 +3,17 @@
 A statement that commits by itself may lie before a server that stands still, or on a line that does, and be run long
 after its caller gave it up: after the call that he made in its place, and after others that he wrote then over another
 path or router, which it undoes. Here the COMMIT goes out when the statement's answer is in. Where that is not awaited
-any more there is none; where the COMMIT itself is late, the records are locked until it is there, so that what is
-acknowledged later is written later too.
+any more there is none. Where the COMMIT itself is late the records are locked meanwhile: the same write, repeated,
+waits until it is done or taken back, and so does every other one, but for a deletion or an update of a record that only
+the late one would make. Such a one finds nothing and goes by; for so long as a server lets a transaction stand
+(`access.UNCOMMITTED_S`) the late one may follow it.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import psycopg
 from psycopg import generators
@@ -35,7 +38,11 @@ async def transaction(connection: Connection) -> AsyncIterator[None]:
     is_committing = False
     try:
         async with connection.transaction():
-            yield
+            try:
+                yield
+            except asyncio.CancelledError:
+                connection.abandon()  # psycopg would wait for a ROLLBACK, of a server that may be frozen
+                raise
             is_committing = True
     except psycopg.errors.QueryCanceled as error:
         if not is_committing:
@@ -74,6 +81,8 @@ def _write_alone(connection: Connection, statement: str, parameters: Sequence[En
         if isinstance(error, psycopg.errors.QueryCanceled):
             raise psycopg.OperationalError(_DOUBTFUL) from error
         raise error
+    if ended.command_status != b"COMMIT":
+        raise psycopg.OperationalError("the server did not commit")
     return written.command_tuples or 0
 
 
@@ -82,7 +91,7 @@ def _begun(connection: Connection, statement: str, parameters: Sequence[Encoded]
     pgconn, prepared = connection.pgconn, connection.prepared_writes
     pgconn.enter_pipeline_mode()
     pgconn.send_query_params(b"begin", None)
-    values = [parameter.data for parameter in parameters]
+    values, is_new = [parameter.data for parameter in parameters], statement not in prepared
     pgconn.send_query_prepared(prepared.name(statement), values, [Format.BINARY] * len(values))
     pgconn.pipeline_sync()
     yield from generators.send(pgconn)
@@ -90,9 +99,11 @@ def _begun(connection: Connection, statement: str, parameters: Sequence[Encoded]
     pgconn.exit_pipeline_mode()
     failed = next((result for result in results if result.status == ExecStatus.FATAL_ERROR), None)
     if failed is not None:
-        prepared.forget(statement)
-        pgconn.send_query(b"rollback")
-        yield from generators.execute(pgconn)
+        if is_new:
+            prepared.forget(statement)
+        with suppress(psycopg.Error):  # the first error is the one that counts
+            pgconn.send_query(b"rollback")
+            yield from generators.execute(pgconn)
         raise error_from_result(failed)
     return results[-1]
 
@@ -101,9 +112,13 @@ def _until_sync(connection: Connection) -> PQGen[list[PGresult]]:
     """The results of all that was sent."""
     found: list[PGresult] = []
     while True:
-        results = yield from generators.fetch_many(connection.pgconn)
-        if not results:
-            raise psycopg.OperationalError("the connection was lost")
+        try:
+            results = yield from generators.fetch_many(connection.pgconn)
+            if not results:
+                raise psycopg.OperationalError("the connection was lost")
+        except psycopg.OperationalError as lost:
+            told = next((result for result in found if result.status == ExecStatus.FATAL_ERROR), None)
+            raise (lost if told is None else error_from_result(told)) from None
         if results[0].status == ExecStatus.PIPELINE_SYNC:
             return found
         found += results
