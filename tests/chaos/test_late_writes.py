@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import podroute
@@ -134,7 +135,8 @@ async def undone(bad_lines: Lines, cluster: Cluster, case: Case) -> list[str]:
         before = [(record_id, VECTOR, {"name": record_id}) for record_id in ids.values()]
         for _ in range(WARM_ROUNDS):  # so that each is prepared on every connection, and is then sent at once
             for write in WRITES:
-                await asyncio.gather(*(write(client, collection, f"spare {n}", case.path) for n in range(PLACES)))
+                warming = (partial(write, client, collection, f"spare {n}", case.path) for n in range(PLACES))
+                await asyncio.gather(*(persistently(each) for each in warming))
         await client.upsert(collection, before, path=case.path, timeout=PATIENCE_S)
         case.stop(bad_lines, cluster)
         try:

@@ -19,7 +19,7 @@ import uvloop
 from podroute_router.config import load_config
 from podroute_router.logs import configure_logs
 from podroute_router.postgres.connection import Connection
-from podroute_router.postgres.lane import Lane
+from podroute_router.postgres.prepared import PreparedStatements
 from podroute_router.server import Router, serve
 
 LEAK_S = 0.05
@@ -34,8 +34,8 @@ def look() -> dict[str, int]:
     for each in gc.get_objects():
         if isinstance(each, Connection):
             statements += len(each._prepared._names)
-        elif isinstance(each, Lane):
-            statements += len(each._names)
+        elif isinstance(each, PreparedStatements):
+            statements += len(each)
     return {"tasks": len(asyncio.all_tasks()), "statements": statements}
 
 
@@ -64,7 +64,9 @@ def say(answer: dict[str, object] | dict[str, int]) -> None:
 def ready(router: Router) -> None:
     """The router serves."""
     say({"address": router.address})
-    _kept.append(asyncio.create_task(obey()))
+    obeying = asyncio.create_task(obey())
+    obeying.add_done_callback(lambda task: os._exit(1) if task.exception() else None)  # else who asked waits for ever
+    _kept.append(obeying)
 
 
 if __name__ == "__main__":

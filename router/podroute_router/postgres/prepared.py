@@ -27,6 +27,10 @@ class PreparedStatements:
         self._unused: list[bytes] = []
         """Names of statements that failed; the server closes them before the next one."""
 
+    def __len__(self) -> int:
+        """How many have a name."""
+        return len(self._names)
+
     def __contains__(self, statement: str) -> bool:
         """True where it has a name."""
         return statement in self._names
