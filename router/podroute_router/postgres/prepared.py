@@ -7,7 +7,7 @@ from collections import OrderedDict
 from psycopg.pq.abc import PGconn
 
 PREPARED_MAX = 256
-"""Prepared statements a connection keeps."""
+"""Prepared statements a connection keeps: so many of psycopg's, and so many of a `PreparedStatements`."""
 
 
 class PreparedStatements:
