@@ -5,7 +5,7 @@ import warnings
 
 from podroute.v1 import shard_map_service_pb2 as podroute_dot_v1_dot_shard__map__service__pb2
 
-GRPC_GENERATED_VERSION = '1.84.0'
+GRPC_GENERATED_VERSION = '1.83.2'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
