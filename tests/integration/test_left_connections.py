@@ -151,13 +151,19 @@ async def test_a_statement_that_does_not_end_keeps_its_place_and_no_session_is_b
                     most = max(most, len(set(sessions(admin)) - others))
                     await asyncio.sleep(0.01)
 
-            watching = asyncio.create_task(watch())
-            began = time.perf_counter()
-            with pytest.raises(DeadlineExceeded):
+            async def leave_a_deaf_statement() -> None:
                 async with opened.connection(Deadline.after(60)) as connection:
-                    await within(Deadline.after(0.1), connection.execute(DEAF.format(seconds)))
+                    statement = asyncio.create_task(connection.execute(DEAF.format(seconds)))
+                    while not is_asleep(admin, connection.info.backend_pid):  # before that a cancel ends it
+                        await asyncio.sleep(0.01)
+                    await within(Deadline.after(0.1), asyncio.wait_for(statement, None))
+
+            watching = asyncio.create_task(watch())
+            started = time.perf_counter()
+            with pytest.raises(DeadlineExceeded):
+                await leave_a_deaf_statement()
             await within(Deadline.after(30), backend_pid(opened))
-            served_s = time.perf_counter() - began
+            served_s = time.perf_counter() - started
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
     assert served_s > seconds - 0.2
@@ -183,6 +189,11 @@ def sessions(admin: psycopg.Connection) -> list[int]:
         "select pid from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"
     ).fetchall()
     return [pid for (pid,) in rows]
+
+
+def is_asleep(admin: psycopg.Connection, pid: int) -> bool:
+    row = admin.execute("select wait_event from pg_stat_activity where pid = %s", (pid,)).fetchone()
+    return row == ("PgSleep",)
 
 
 def has_session(cluster: Cluster, pid: int) -> bool:
