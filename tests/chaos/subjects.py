@@ -68,7 +68,7 @@ SUBJECTS: Final = (
         name="Overload",
         promise="At three times what a router can serve it serves 90 % of its peak, refuses the rest within 20 ms, "
         "and its memory stays bounded.",
-        modules=("test_overload", "test_slow_readers"),
+        modules=("test_overload", "test_pod_overload", "test_slow_readers"),
     ),
     Subject(
         name="Network faults",
